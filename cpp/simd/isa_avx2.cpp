@@ -1,0 +1,152 @@
+// AVX2 and FMA: 16 registers of 32 bytes.
+#ifdef TILEGRAD_X86
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "simd/table.h"
+
+namespace tilegrad::simd {
+namespace {
+
+#define TILEGRAD_INLINE inline __attribute__((always_inline))
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+  static constexpr int width = 8;
+  using Mask = __m256;
+  __m256 v;
+
+  // Lanes below count, which may be anything; the others read as zero and are not written.
+  static TILEGRAD_INLINE __m256i first(int count) {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes);
+  }
+  static TILEGRAD_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static TILEGRAD_INLINE Vec load(const float* p, int count) {
+    return {_mm256_maskload_ps(p, first(count))};
+  }
+  TILEGRAD_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+  TILEGRAD_INLINE void store(float* p, int count) const { _mm256_maskstore_ps(p, first(count), v); }
+  static TILEGRAD_INLINE Vec splat(float x) { return {_mm256_set1_ps(x)}; }
+  static TILEGRAD_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
+
+  friend TILEGRAD_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator-(Vec a) {
+    return {_mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f))};
+  }
+  static TILEGRAD_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static TILEGRAD_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
+  static TILEGRAD_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
+  static TILEGRAD_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+  static TILEGRAD_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+  static TILEGRAD_INLINE Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+  static TILEGRAD_INLINE Vec copysign(Vec a, Vec sign) {
+    const __m256 bit = _mm256_set1_ps(-0.0f);
+    return {_mm256_or_ps(_mm256_andnot_ps(bit, a.v), _mm256_and_ps(bit, sign.v))};
+  }
+  static TILEGRAD_INLINE Vec round(Vec a) {
+    return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static TILEGRAD_INLINE Vec pow2(Vec n) {
+    const __m256i bits = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(bits, 23))};
+  }
+  static TILEGRAD_INLINE Mask less(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ); }
+  static TILEGRAD_INLINE Mask less_equal(Vec a, Vec b) {
+    return _mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ);
+  }
+  static TILEGRAD_INLINE Mask equal(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ); }
+  static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) {
+    return {_mm256_blendv_ps(no.v, yes.v, m)};
+  }
+  static TILEGRAD_INLINE float sum(Vec a) {
+    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+  }
+};
+
+template <>
+struct Vec<double> {
+  static constexpr int width = 4;
+  using Mask = __m256d;
+  __m256d v;
+
+  // Lanes below count, which may be anything; the others read as zero and are not written.
+  static TILEGRAD_INLINE __m256i first(int count) {
+    const __m256i lanes = _mm256_setr_epi64x(0, 1, 2, 3);
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), lanes);
+  }
+  static TILEGRAD_INLINE Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static TILEGRAD_INLINE Vec load(const double* p, int count) {
+    return {_mm256_maskload_pd(p, first(count))};
+  }
+  TILEGRAD_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
+  TILEGRAD_INLINE void store(double* p, int count) const {
+    _mm256_maskstore_pd(p, first(count), v);
+  }
+  static TILEGRAD_INLINE Vec splat(double x) { return {_mm256_set1_pd(x)}; }
+  static TILEGRAD_INLINE Vec zero() { return {_mm256_setzero_pd()}; }
+
+  friend TILEGRAD_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
+  friend TILEGRAD_INLINE Vec operator-(Vec a) { return {_mm256_xor_pd(a.v, _mm256_set1_pd(-0.0))}; }
+  static TILEGRAD_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  static TILEGRAD_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }
+  static TILEGRAD_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }
+  static TILEGRAD_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }
+  static TILEGRAD_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
+  static TILEGRAD_INLINE Vec abs(Vec a) { return {_mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v)}; }
+  static TILEGRAD_INLINE Vec copysign(Vec a, Vec sign) {
+    const __m256d bit = _mm256_set1_pd(-0.0);
+    return {_mm256_or_pd(_mm256_andnot_pd(bit, a.v), _mm256_and_pd(bit, sign.v))};
+  }
+  static TILEGRAD_INLINE Vec round(Vec a) {
+    return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static TILEGRAD_INLINE Vec pow2(Vec n) {
+    const __m256i wide = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n.v));
+    const __m256i bits = _mm256_add_epi64(wide, _mm256_set1_epi64x(1023));
+    return {_mm256_castsi256_pd(_mm256_slli_epi64(bits, 52))};
+  }
+  static TILEGRAD_INLINE Mask less(Vec a, Vec b) { return _mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ); }
+  static TILEGRAD_INLINE Mask less_equal(Vec a, Vec b) {
+    return _mm256_cmp_pd(a.v, b.v, _CMP_LE_OQ);
+  }
+  static TILEGRAD_INLINE Mask equal(Vec a, Vec b) { return _mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ); }
+  static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) {
+    return {_mm256_blendv_pd(no.v, yes.v, m)};
+  }
+  static TILEGRAD_INLINE double sum(Vec a) {
+    const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+  }
+};
+
+// The register tile of the packed product, in rows and in vectors of columns.
+template <class T>
+constexpr int gemm_rows() {
+  return 6;
+}
+template <class T>
+constexpr int gemm_vectors() {
+  return 2;
+}
+
+#include "simd/families.inl.h"
+
+}  // namespace
+
+extern const SimdTable kAvx2Table;
+const SimdTable kAvx2Table = {"avx2", 32, TILEGRAD_SIMD_FAMILIES};
+
+}  // namespace tilegrad::simd
+#endif  // TILEGRAD_X86

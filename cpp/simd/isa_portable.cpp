@@ -1,0 +1,93 @@
+// Portable scalar code: a vector of one lane, and on purpose an odd tile of 3 x 5, so that every
+// machine's tests walk through the edges of the drivers.
+#include <stdint.h>
+
+#include "simd/table.h"
+
+namespace tilegrad::simd {
+namespace {
+
+#define TILEGRAD_INLINE inline __attribute__((always_inline))
+
+template <class T>
+struct Bits;
+template <>
+struct Bits<float> {
+  using Int = int32_t;
+  static constexpr int kMantissa = 23, kBias = 127;
+  static TILEGRAD_INLINE float sqrt(float x) { return __builtin_sqrtf(x); }
+  static TILEGRAD_INLINE float rint(float x) { return __builtin_rintf(x); }
+};
+template <>
+struct Bits<double> {
+  using Int = int64_t;
+  static constexpr int kMantissa = 52, kBias = 1023;
+  static TILEGRAD_INLINE double sqrt(double x) { return __builtin_sqrt(x); }
+  static TILEGRAD_INLINE double rint(double x) { return __builtin_rint(x); }
+};
+
+template <class T>
+struct Vec {
+  static constexpr int width = 1;
+  using Mask = bool;
+  T v;
+
+  static TILEGRAD_INLINE Vec load(const T* p) { return {*p}; }
+  static TILEGRAD_INLINE Vec load(const T* p, int count) { return {count > 0 ? *p : T(0)}; }
+  TILEGRAD_INLINE void store(T* p) const { *p = v; }
+  TILEGRAD_INLINE void store(T* p, int count) const {
+    if (count > 0) *p = v;
+  }
+  static TILEGRAD_INLINE Vec splat(T x) { return {x}; }
+  static TILEGRAD_INLINE Vec zero() { return {T(0)}; }
+
+  friend TILEGRAD_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+  friend TILEGRAD_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+  friend TILEGRAD_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+  friend TILEGRAD_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+  friend TILEGRAD_INLINE Vec operator-(Vec a) { return {-a.v}; }
+  static TILEGRAD_INLINE Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+  static TILEGRAD_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {c.v - a.v * b.v}; }
+  static TILEGRAD_INLINE Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
+  static TILEGRAD_INLINE Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
+  static TILEGRAD_INLINE Vec sqrt(Vec a) { return {Bits<T>::sqrt(a.v)}; }
+  static TILEGRAD_INLINE Vec abs(Vec a) { return {a.v < 0 || (a.v == 0) ? T(0) - a.v : a.v}; }
+  static TILEGRAD_INLINE Vec copysign(Vec a, Vec sign) {
+    return {sizeof(T) == 4 ? static_cast<T>(__builtin_copysignf(static_cast<float>(a.v),
+                                                                static_cast<float>(sign.v)))
+                           : static_cast<T>(__builtin_copysign(a.v, sign.v))};
+  }
+  static TILEGRAD_INLINE Vec round(Vec a) { return {Bits<T>::rint(a.v)}; }
+  static TILEGRAD_INLINE Vec pow2(Vec n) {
+    using Int = typename Bits<T>::Int;
+    const Int bits = (static_cast<Int>(n.v) + Bits<T>::kBias) << Bits<T>::kMantissa;
+    T result;
+    __builtin_memcpy(&result, &bits, sizeof result);
+    return {result};
+  }
+  static TILEGRAD_INLINE Mask less(Vec a, Vec b) { return a.v < b.v; }
+  static TILEGRAD_INLINE Mask less_equal(Vec a, Vec b) { return a.v <= b.v; }
+  static TILEGRAD_INLINE Mask equal(Vec a, Vec b) { return a.v == b.v; }
+  static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) { return m ? yes : no; }
+  static TILEGRAD_INLINE T sum(Vec a) { return a.v; }
+};
+
+constexpr int kGemmRows = 3, kGemmVectors = 5;  // the tile: 3 x 5 vectors of one lane
+
+template <class T>
+constexpr int gemm_rows() {
+  return kGemmRows;
+}
+template <class T>
+constexpr int gemm_vectors() {
+  return kGemmVectors;
+}
+
+#include "simd/families.inl.h"
+
+}  // namespace
+
+extern const SimdTable kPortableTable;
+const SimdTable kPortableTable = {"portable", 0, TILEGRAD_SIMD_FAMILIES};
+
+}  // namespace tilegrad::simd

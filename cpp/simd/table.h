@@ -1,0 +1,31 @@
+// The one table through which everything above reaches code compiled per instruction set.
+//
+// Each ISA translation unit (isa_<x>.cpp) defines Vec<float> and Vec<double> in an anonymous
+// namespace, instantiates every family's body (<family>.inl.h) with them and exports one SimdTable
+// of plain function pointers. The rest of the library never names an instruction set.
+//
+// A new family adds: its struct of pointers in simd/<family>.h, its body in simd/<family>.inl.h, a
+// member here, and its two lines in simd/families.inl.h.
+#pragma once
+
+#include "simd/gemm.h"
+
+namespace tilegrad::simd {
+
+struct SimdTable {
+  const char* name;
+  int vector_bytes;  // of one register; 0 for portable scalar code
+  GemmKernels<float> gemm_f32;
+  GemmKernels<double> gemm_f64;
+};
+
+// The table in use: the best the processor runs, or the one TILEGRAD_ISA names if it is lower.
+const SimdTable& table();
+
+// Tables this processor can run, best first; the count is at least 1 (portable).
+int available_tables(const SimdTable* const** tables);
+
+// Switches the table for the whole process, for tests; null if `name` is not available here.
+const SimdTable* set_table(const char* name);
+
+}  // namespace tilegrad::simd
