@@ -1,0 +1,81 @@
+"""Switches of the engine, one set per thread: is a graph recorded?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _State(threading.local):
+    grad_enabled: bool = True
+
+
+state = _State()
+
+
+class _GradMode:
+    """Context manager and decorator that sets whether operations record a graph."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(state.grad_enabled)
+        state.grad_enabled = self.mode
+
+    def __exit__(self, *exc_info: object) -> None:
+        state.grad_enabled = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        mode = self.mode
+
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with _GradMode(mode):
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+class no_grad(_GradMode):  # noqa: N801 - the field's name
+    """Operations inside record no graph: their results do not require gradients.
+
+    >>> import tilegrad as tg
+    >>> x = tg.tensor([1.0], requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(_GradMode):  # noqa: N801 - the field's name
+    """Operations inside record a graph, also within :class:`no_grad`."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+class set_grad_enabled(_GradMode):  # noqa: N801 - the field's name
+    """Record a graph or not, by ``mode``; takes effect at once, ends with the block if used as one."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        self._before.append(state.grad_enabled)
+        state.grad_enabled = mode
+
+    def __enter__(self) -> None:
+        state.grad_enabled = self.mode
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread record a graph now."""
+    return state.grad_enabled

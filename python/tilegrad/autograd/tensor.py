@@ -1,0 +1,218 @@
+"""The tensor: an array, where it came from, and whether gradients flow to it.
+
+Only what the engine needs stands here; operators, indexing and methods are attached by
+:mod:`tilegrad.ops`, which knows the operations.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilegrad.autograd.node import Node, Output, Version
+
+Array = npt.NDArray[Any]
+
+
+class Hook:
+    """A registered hook: call it, or :meth:`remove` it."""
+
+    __slots__ = ("function", "index", "owner")
+
+    def __init__(self, function: Any, index: int | None) -> None:
+        self.function = function
+        #: Which result of the node it watches, None if there is one only.
+        self.index = index
+        self.owner: list[Any] = []
+
+    def __call__(self, gradient: Any) -> Any:
+        return self.function(gradient)
+
+    def remove(self) -> None:
+        """Stop calling the hook."""
+        if self in self.owner:
+            self.owner.remove(self)
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed.
+
+    Make one with :func:`tilegrad.tensor`. ``requires_grad`` marks a leaf whose ``grad`` is filled by
+    :meth:`backward`; results of operations on such tensors require gradients as well.
+    """
+
+    __slots__ = (
+        "__weakref__", "_array", "_hooks", "_node", "_requires_grad", "_seen", "_tangents",
+        "_version", "grad",
+    )  # fmt: skip
+
+    _array: Array
+    #: The edge that gradients for this tensor take: None for a leaf, which is its own edge.
+    _node: Any
+    _requires_grad: bool
+    grad: Tensor | None
+    #: Forward-mode tangents by level; None outside forward mode.
+    _tangents: dict[int, Tensor] | None
+    #: In-place counter of the memory block; None until someone shares or changes it.
+    _version: Version | None
+    #: Value of the counter that ``_node`` belongs to.
+    _seen: int
+    _hooks: list[Any] | None
+
+    #: NumPy's operators leave mixed expressions to the tensor.
+    __array_priority__ = 1000
+
+    def __init__(self, array: Array, requires_grad: bool = False, node: Any = None) -> None:
+        self._array = array
+        self._requires_grad = requires_grad
+        self._node = node
+        self.grad = None
+        self._tangents = None
+        self._version = None
+        self._seen = 0
+        self._hooks = None
+
+    # ---- what it is -------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes along every dimension."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the entries."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self._array.ndim
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor. Settable on leaves of floating dtype."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self._node is not None and not value:
+            raise RuntimeError(
+                "requires_grad can be switched off on leaf tensors only; "
+                "use .detach() for a copy without a graph"
+            )
+        if value and self._array.dtype.kind != "f":
+            raise RuntimeError(
+                f"only floating tensors can require gradients, this one has dtype {self.dtype}"
+            )
+        self._requires_grad = bool(value)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation computed this tensor."""
+        return self._node is None or isinstance(self._node, Tensor)
+
+    @property
+    def grad_fn(self) -> Node | Output | None:
+        """The graph node that computed this tensor, None for a leaf."""
+        return None if self.is_leaf else self._node
+
+    # ---- leaving the graph --------------------------------------------------------------------
+    def detach(self) -> Tensor:
+        """The same memory without history: no gradient flows through it."""
+        result = Tensor(self._array)
+        result._version = self._share_version()
+        result._seen = result._version.value
+        return result
+
+    def numpy(self) -> Array:
+        """The entries as a NumPy array that shares this tensor's memory.
+
+        Raises:
+            RuntimeError: the tensor requires gradients, which NumPy code would lose silently.
+        """
+        if self._requires_grad:
+            raise RuntimeError(
+                "numpy() on a tensor that requires gradients: use tensor.detach().numpy()"
+            )
+        return self._array
+
+    def item(self) -> Any:
+        """The only entry, as a Python number."""
+        if self._array.size != 1:
+            raise ValueError(
+                f"item() needs a tensor with one entry, this one has shape {self.shape}"
+            )
+        return self._array.item()
+
+    # ---- hooks ------------------------------------------------------------------------------
+    def register_hook(self, hook: Any) -> Hook:
+        """Call ``hook(grad)`` when this tensor's gradient is known; it may return a replacement."""
+        if not self._requires_grad:
+            raise RuntimeError("register_hook needs a tensor that requires gradients")
+        node = self._node
+        if node is None:
+            if self._hooks is None:
+                self._hooks = []
+            hooks, entry = self._hooks, Hook(hook, None)
+        else:
+            owner = node.node if isinstance(node, Output) else node
+            if owner.hooks is None:
+                owner.hooks = []
+            hooks = owner.hooks
+            entry = Hook(hook, node.index if isinstance(node, Output) else None)
+        hooks.append(entry)
+        entry.owner = hooks
+        return entry
+
+    def retain_grad(self) -> None:
+        """Fill ``grad`` of this tensor in backward although it is not a leaf."""
+        if not self.is_leaf:
+            reference = weakref.ref(self)
+
+            def keep(gradient: Tensor) -> None:
+                tensor = reference()
+                if tensor is not None:
+                    before = tensor.grad
+                    array = gradient._array if before is None else before._array + gradient._array
+                    tensor.grad = gradient if gradient._requires_grad else Tensor(np.array(array))
+
+            self.register_hook(keep)
+
+    # ---- in-place bookkeeping ---------------------------------------------------------------
+    def _share_version(self) -> Version:
+        """The counter of this memory block, made on first use."""
+        if self._version is None:
+            self._version = Version()
+        return self._version
+
+    def _bump_version(self) -> None:
+        """Say that the memory was changed in place through this tensor."""
+        version = self._share_version()
+        version.value += 1
+        self._seen = version.value
+
+    def _check_current(self) -> None:
+        """Raise if the memory was changed in place through another tensor since this was made."""
+        version = self._version
+        if version is not None and version.value != self._seen and self._node is not None:
+            raise RuntimeError(
+                f"a tensor of shape {self.shape} is a view of memory that was changed in place "
+                f"(version {version.value}, expected {self._seen}): its history no longer fits its "
+                "values. Make the view again after the change, or clone before it"
+            )
+
+
+def edge_of(tensor: Tensor) -> Any:
+    """Where gradients for ``tensor`` go: its node, or the leaf itself; None without gradient."""
+    if not tensor._requires_grad:
+        return None
+    node = tensor._node
+    return tensor if node is None else node
+
+
+def is_tensor(value: object) -> bool:
+    """Whether ``value`` is a :class:`Tensor`."""
+    return isinstance(value, Tensor)

@@ -1,0 +1,70 @@
+"""Short ways to write the records of :class:`tilegrad.autograd.op.Op`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tilegrad.autograd.op import Op, Rule
+
+
+def elementwise(
+    name: str,
+    forward: Callable[..., Any],
+    inputs: str,
+    *,
+    promotes: bool | str = "float",
+    batch: Any = None,
+    **rules: Rule,
+) -> Op:
+    """An operation on corresponding entries, broadcasting: its Jacobian by each input is diagonal.
+
+    A diagonal is its own transpose, so the one rule per input serves reverse and forward mode.
+    """
+    return Op(
+        name, forward, inputs=inputs.split(), vjp=rules, jvp="elementwise", promotes=promotes,
+        batch=batch or "elementwise",
+    )  # fmt: skip
+
+
+def linear(
+    name: str,
+    forward: Callable[..., Any],
+    inputs: str,
+    *,
+    view: bool = False,
+    promotes: bool | str = False,
+    batch: Any = None,
+    **rules: Rule,
+) -> Op:
+    """An operation jointly linear in all its differentiable inputs; ``"*"`` takes any number."""
+    if inputs == "*":
+        rules = {"*": rules["each"]}
+    return Op(
+        name, forward, inputs=inputs if inputs == "*" else inputs.split(), vjp=rules, jvp="linear",
+        view=view, promotes=promotes, batch=batch,
+    )  # fmt: skip
+
+
+def multilinear(
+    name: str,
+    forward: Callable[..., Any],
+    inputs: str,
+    *,
+    promotes: bool | str = False,
+    batch: Any = None,
+    **rules: Rule,
+) -> Op:
+    """An operation linear in each differentiable input while the others are held."""
+    return Op(
+        name, forward, inputs=inputs.split(), vjp=rules, jvp="multilinear", promotes=promotes,
+        batch=batch,
+    )  # fmt: skip
+
+
+def discrete(name: str, forward: Callable[..., Any], inputs: str, *, batch: Any = None) -> Op:
+    """An operation with a piecewise constant or non-floating result: no gradient, by nature."""
+    return Op(
+        name, forward, inputs=inputs if inputs == "*" else inputs.split(), discrete=True,
+        promotes=True, batch=batch or "elementwise",
+    )  # fmt: skip
