@@ -166,17 +166,17 @@ class _Pass:
 
     def _visit(self, node: Node, g: Any) -> None:
         as_tensors = self.create_graph or node.tensor_mode
+        edges = node.edges
         on_path = self.on_path
-        for position, edge in enumerate(node.edges):
-            if edge is None:
-                continue
-            if on_path is not None and not (
-                _node_of(edge) in on_path or _key(edge) in self.wanted
-            ):
-                continue
-            part = node.op.pull(node, position, g, as_tensors)
+        positions = [
+            position
+            for position, edge in enumerate(edges)
+            if edge is not None
+            and (on_path is None or _node_of(edge) in on_path or _key(edge) in self.wanted)
+        ]
+        for position, part in node.op.pull(node, g, positions, as_tensors):
             if part is not None:
-                self.deposit(edge, part)
+                self.deposit(edges[position], part)
 
     def _accumulate(self, leaf: Tensor, g: Any, owned: bool) -> None:
         """Add ``g`` to ``leaf.grad``."""

@@ -28,14 +28,18 @@ class Version:
         self.value = 0
 
 
-class _Freed:
-    """Stands where saved values were once backward has used them."""
+class Missing:
+    """Stands where a node's saved values are not; :meth:`restore` puts them back or raises."""
 
-    def __repr__(self) -> str:
-        return "freed"
+    def restore(self, node: Node) -> None:
+        """Fill ``node.inputs`` and ``node.out``; here, they were freed after use."""
+        raise RuntimeError(
+            f"backward through {node.op.name} a second time: its saved values were freed. "
+            "Pass retain_graph=True to the first backward"
+        )
 
 
-FREED: Any = _Freed()
+FREED = Missing()
 
 
 class Node:

@@ -11,6 +11,9 @@ saves:
 ``inputs``       all inputs, in an operation that takes any number of them; ``i`` is the position
 anything else    an attribute (axis, stride, ...) by its name in the forward function
 
+A rule that yields several gradients at once stands under their names in one key, ``"x weight bias"``,
+and returns a tuple (None where there is no gradient); as a jvp rule it gets the tuple of tangents.
+
 Rules are written in operations. Called with arrays they run straight on kernels; called with tensors
 they are recorded and differentiate again. A rule may return a gradient that still has the broadcast
 shape or another floating dtype: the engine brings every gradient to the shape and dtype of its edge.
@@ -20,19 +23,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tilegrad.autograd import forward_mode
 from tilegrad.autograd.modes import state
-from tilegrad.autograd.node import FREED, Node, Output, Version
+from tilegrad.autograd.node import Missing, Node, Output, Version
 from tilegrad.autograd.tensor import Tensor, edge_of
 
 Rule = Callable[..., Any]
 
 #: Every operation by name. Tests walk it: an op without rule or test row cannot exist.
 OPS: dict[str, Op] = {}
+
+
+class _Plan(NamedTuple):
+    """How a rule is called: where its arguments come from, which part of its result is meant."""
+
+    rule: Rule
+    sources: tuple[tuple[str, Any], ...]
+    part: int | None
 
 
 class Op:
@@ -93,13 +104,13 @@ class Op:
                 self.jvp_rules = self.vjp_rules
         elif jvp is not None:
             self.jvp_rules = dict(jvp)
-        keys = ("*",) if self.variadic else self.inputs
-        self._vjp = tuple(self._plan(self.vjp_rules.get(key)) for key in keys)
-        self._jvp = tuple(self._plan(self.jvp_rules.get(key)) for key in keys)
-        named = {source for plan in self._vjp if plan for source, _ in plan[1]}
+        self._vjp = self._plans(self.vjp_rules)
+        self._jvp = self._plans(self.jvp_rules)
+        sources = [source for plan in self._vjp if plan for source in plan.sources]
+        named = {kind for kind, _ in sources}
         self.saves_out = "out" in named
         self.saves_inputs = "input" in named or "inputs" in named
-        self._saved_mask = self._mask()
+        self._saved_mask = tuple(("input", i) in sources for i in range(len(self.inputs)))
         OPS[name] = self
 
     # ---- reading the record -----------------------------------------------------------------
@@ -116,31 +127,39 @@ class Op:
             if p.default is not p.empty and p.name != "out"
         }
 
-    def _plan(self, rule: Rule | None) -> tuple[Rule, tuple[tuple[str, Any], ...]] | None:
+    def _plans(self, rules: Mapping[str, Rule]) -> tuple[_Plan | None, ...]:
+        """One plan per input; a rule for several inputs gives each of them its part."""
+        if self.variadic:
+            return (_Plan(rules["*"], self._sources(rules["*"]), None) if rules else None,)
+        plans: dict[str, _Plan] = {}
+        for key, rule in rules.items():
+            names = key.split()
+            sources = self._sources(rule)
+            for part, name in enumerate(names):
+                if name not in self.inputs:
+                    raise TypeError(f"{self.name}: rule for {name!r}, which is no input")
+                plans[name] = _Plan(rule, sources, part if len(names) > 1 else None)
+        return tuple(plans.get(name) for name in self.inputs)
+
+    def _sources(self, rule: Rule) -> tuple[tuple[str, Any], ...]:
         """Where each parameter of ``rule`` comes from."""
-        if rule is None:
-            return None
-        plan: list[tuple[str, Any]] = []
+        sources: list[tuple[str, Any]] = []
         for name in inspect.signature(rule).parameters:
             if name in ("g", "t"):
-                plan.append(("g", None))
+                sources.append(("g", None))
             elif name in ("out", "inputs", "i"):
-                plan.append((name, None))
+                sources.append((name, None))
             elif name in self.inputs:
-                plan.append(("input", self.inputs.index(name)))
+                sources.append(("input", self.inputs.index(name)))
             elif name.endswith("_shape") and name[:-6] in self.inputs:
-                plan.append(("shape", self.inputs.index(name[:-6])))
+                sources.append(("shape", self.inputs.index(name[:-6])))
             elif name == "input_shapes":
-                plan.append(("shapes", None))
+                sources.append(("shapes", None))
             elif name in self.attributes:
-                plan.append(("attribute", name))
+                sources.append(("attribute", name))
             else:
                 raise TypeError(f"rule of {self.name}: cannot provide a parameter {name!r}")
-        return rule, tuple(plan)
-
-    def _mask(self) -> tuple[bool, ...]:
-        used = {key for plan in self._vjp if plan for source, key in plan[1] if source == "input"}
-        return tuple(position in used for position in range(max(self.arity, 0)))
+        return tuple(sources)
 
     def has_vjp(self, position: int) -> bool:
         """Whether there is a derivative rule for input ``position``."""
@@ -257,6 +276,8 @@ class Op:
                 if value._tangents is not None:
                     tensor_mode = True
             edges.append(edge)
+        if self.variadic:
+            attrs = {**attrs, "input_shapes": tuple(_shape(value) for value in args)}
         saved: Any = None
         if self.saves_inputs:
             saved = args if self.variadic else tuple(
@@ -293,13 +314,30 @@ class Op:
         return f"<op {self.name}>"
 
     # ---- derivatives ------------------------------------------------------------------------
-    def pull(self, node: Node, position: int, g: Any, as_tensors: bool) -> Any:
-        """The gradient of input ``position`` from the cotangent ``g`` of the result."""
-        plan = self._vjp[0 if self.variadic else position]
-        assert plan is not None
-        rule, sources = plan
+    def pull(
+        self, node: Node, g: Any, positions: Sequence[int], as_tensors: bool
+    ) -> list[tuple[int, Any]]:
+        """The gradients of the inputs at ``positions`` from the cotangent ``g`` of the result."""
+        parts = []
+        joint: dict[Rule, Any] = {}
+        for position in positions:
+            plan = self._vjp[0 if self.variadic else position]
+            assert plan is not None
+            if plan.part is None:
+                part = plan.rule(*self._pull_values(plan, node, position, g, as_tensors))
+            else:
+                if plan.rule not in joint:
+                    values = self._pull_values(plan, node, position, g, as_tensors)
+                    joint[plan.rule] = plan.rule(*values)
+                part = joint[plan.rule][plan.part]
+            parts.append((position, part))
+        return parts
+
+    def _pull_values(
+        self, plan: _Plan, node: Node, position: int, g: Any, as_tensors: bool
+    ) -> list[Any]:
         values: list[Any] = []
-        for source, key in sources:
+        for source, key in plan.sources:
             if source == "g":
                 values.append(g)
             elif source == "input":
@@ -309,7 +347,7 @@ class Op:
             elif source == "attribute":
                 values.append(node.attrs[key])
             elif source == "shape":
-                values.append(_edge_shape(node.edges[key]))
+                values.append(node.edges[key].shape)  # type: ignore[union-attr]
             elif source == "i":
                 values.append(position)
             elif source == "inputs":
@@ -317,8 +355,8 @@ class Op:
                     tuple(_saved_input(node, k, as_tensors) for k in range(len(node.edges)))
                 )
             else:
-                values.append(tuple(_edge_shape(edge) for edge in node.edges))
-        return rule(*values)
+                values.append(node.attrs["input_shapes"])
+        return values
 
     def push(
         self, args: tuple[Any, ...], attrs: dict[str, Any], out: Any, tangents: Sequence[Any]
@@ -333,6 +371,7 @@ class Op:
             ]
             return self(*filled, **attrs)
         total: Any = None
+        joint: set[Rule] = set()
         for position, tangent in enumerate(tangents):
             if tangent is None:
                 continue
@@ -340,19 +379,34 @@ class Op:
                 replaced = (*args[:position], tangent, *args[position + 1 :])
                 part = self(*replaced, **attrs)
             else:
-                part = self._push_rule(position, tangent, args, attrs, out)
+                plan = self._jvp[0 if self.variadic else position]
+                if plan is None:
+                    raise NotImplementedError(f"{self.name} has no jvp rule for input {position}")
+                if plan.part is not None:
+                    if plan.rule in joint:
+                        continue
+                    joint.add(plan.rule)
+                    tangent = tuple(
+                        t for t, p in zip(tangents, self._jvp, strict=True)
+                        if p is not None and p.rule is plan.rule
+                    )  # fmt: skip
+                part = plan.rule(*self._push_values(plan, position, tangent, args, attrs, out))
+                if self.jvp_kind == "elementwise" and part.shape != out.shape:
+                    part = vector_space.expand(part, out.shape)
             total = part if total is None else _add_tangents(total, part)
         return total
 
-    def _push_rule(
-        self, position: int, tangent: Any, args: tuple[Any, ...], attrs: dict[str, Any], out: Any
-    ) -> Any:
-        plan = self._jvp[0 if self.variadic else position]
-        if plan is None:
-            raise NotImplementedError(f"{self.name} has no jvp rule for input {position}")
-        rule, sources = plan
+    def _push_values(
+        self,
+        plan: _Plan,
+        position: int,
+        tangent: Any,
+        args: tuple[Any, ...],
+        attrs: dict[str, Any],
+        out: Any,
+    ) -> list[Any]:
         values: list[Any] = []
-        for source, key in sources:
+        for source, key in plan.sources:
             if source == "g":
                 values.append(tangent)
             elif source == "input":
@@ -362,22 +416,18 @@ class Op:
             elif source == "attribute":
                 values.append(attrs[key])
             elif source == "shape":
-                values.append(np.shape(args[key]) if not isinstance(args[key], Tensor)
-                              else args[key].shape)
+                values.append(_shape(args[key]))
             elif source == "i":
                 values.append(position)
             elif source == "inputs":
                 values.append(args)
             else:
-                values.append(tuple(value.shape for value in args))
-        part = rule(*values)
-        if self.jvp_kind == "elementwise" and part.shape != out.shape:
-            part = vector_space.expand(part, out.shape)
-        return part
+                values.append(tuple(_shape(value) for value in args))
+        return values
 
 
-def _edge_shape(edge: Any) -> tuple[int, ...]:
-    return edge.shape  # type: ignore[no-any-return]
+def _shape(value: Any) -> tuple[int, ...]:
+    return value.shape if isinstance(value, Tensor) else np.shape(value)
 
 
 def _zeros_like(value: Any) -> Any:
@@ -396,11 +446,8 @@ def _add_tangents(a: Any, b: Any) -> Any:
 
 
 def _saved_input(node: Node, position: int, as_tensors: bool) -> Any:
-    if node.inputs is FREED:
-        raise RuntimeError(
-            f"backward through {node.op.name} a second time: its saved values were freed. "
-            "Pass retain_graph=True to the first backward"
-        )
+    if type(node.inputs) is not tuple:
+        node.inputs.restore(node)
     value = node.inputs[position]
     if isinstance(value, Tensor):
         version = value._version
@@ -419,11 +466,8 @@ def _saved_input(node: Node, position: int, as_tensors: bool) -> Any:
 
 
 def _saved_out(node: Node, as_tensors: bool) -> Any:
-    if node.out is FREED:
-        raise RuntimeError(
-            f"backward through {node.op.name} a second time: its saved result was freed. "
-            "Pass retain_graph=True to the first backward"
-        )
+    if isinstance(node.out, Missing):
+        node.out.restore(node)
     version, expected = node.out_version  # type: ignore[misc]
     if version.value != expected:
         raise RuntimeError(
