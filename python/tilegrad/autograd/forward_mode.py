@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilegrad.autograd.node import Output
 from tilegrad.autograd.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -109,23 +110,24 @@ def apply(op: Op, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         parts = pushed if several and pushed is not None else [pushed]
         for i, part in enumerate(parts):
             if part is not None and results[i]._array.dtype.kind == "f":
-                results[i] = dual(results[i], _as_tensor(part, results[i]), number)
+                results[i] = dual(results[i], _as_tensor(below(part, number), results[i]), number)
     if op.saves_out:
-        _save_tangents(results, several)
+        _save_tangents(results)
     return tuple(results) if several else results[0]
 
 
-def _save_tangents(results: list[Any], several: bool) -> None:
+def _save_tangents(results: list[Any]) -> None:
     """Let the graph node see its results with their tangents: its vjp rule may use them."""
     for result in results:
-        if result._requires_grad and not result.is_leaf:
-            node = result._node.node if several else result._node
+        if result is not None and result._requires_grad and not result.is_leaf:
+            edge = result._node
+            node = edge.node if type(edge) is Output else edge
             shadows = []
             for value in results:
                 shadow = Tensor(value._array)
                 shadow._tangents = value._tangents
                 shadows.append(shadow)
-            node.out = tuple(shadows) if several else shadows[0]
+            node.out = tuple(shadows) if type(node.dtype) is tuple else shadows[0]
             return
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tilegrad.autograd.op import Op
-    from tilegrad.autograd.tensor import Tensor
 
 next_sequence_number = count().__next__
 
@@ -52,8 +51,19 @@ class Node:
     """
 
     __slots__ = (
-        "attrs", "dtype", "edges", "hooks", "inputs", "op", "out", "out_version", "sequence",
-        "shape", "tensor_mode", "versions", "__weakref__",
+        "__weakref__",
+        "attrs",
+        "dtype",
+        "edges",
+        "hooks",
+        "inputs",
+        "op",
+        "out",
+        "out_version",
+        "sequence",
+        "shape",
+        "tensor_mode",
+        "versions",
     )  # fmt: skip
 
     op: Op

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from tilegrad import kernels
 from tilegrad.autograd.op import vector_space
 from tilegrad.ops.define import elementwise
-from tilegrad.ops.promotion import category, result_dtype
 
 add = elementwise(
     "add", kernels.add, "x y", promotes=True,

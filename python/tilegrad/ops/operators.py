@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.api import backward
-from tilegrad.autograd.modes import state
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.ops import arithmetic, products, shape
-from tilegrad.ops.promotion import DEFAULT_DTYPE
+from tilegrad.ops import arithmetic, products
 
 
 def as_operand(value: Any) -> Any:
