@@ -8,6 +8,8 @@ saves:
 ``out``          the result
 ``x``            an input, by its name in the record
 ``x_shape``      the shape of an input, without keeping its values
+``y``            one of several results, by its name in ``outputs``
+``needs``        for a rule of several inputs, which of their gradients are asked for: bools
 ``inputs``       all inputs, in an operation that takes any number of them; ``i`` is the position
 anything else    an attribute (axis, stride, ...) by its name in the forward function
 
@@ -66,6 +68,7 @@ class Op:
             floating one.
         discrete: the result is piecewise constant or not floating: no gradient flows, by nature.
         batch: how :func:`tilegrad.func.vmap` applies it; see there.
+        outputs: names of several results, by which rules can ask for one of them alone.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Op:
         discrete: bool = False,
         batch: Any = None,
         doc: str | None = None,
+        outputs: Sequence[str] = (),
     ) -> None:
         if name in OPS:
             raise ValueError(f"operation {name!r} is defined twice")
@@ -90,6 +94,7 @@ class Op:
         self.variadic = inputs == "*"
         self.inputs: tuple[str, ...] = () if self.variadic else tuple(inputs)
         self.arity = -1 if self.variadic else len(self.inputs)
+        self.outputs = tuple(outputs)
         self.view = view
         self.promotes = promotes
         self.discrete = discrete
@@ -108,7 +113,11 @@ class Op:
         self._jvp = self._plans(self.jvp_rules)
         sources = [source for plan in self._vjp if plan for source in plan.sources]
         named = {kind for kind, _ in sources}
-        self.saves_out = "out" in named
+        self.saves_out = "out" in named or "result" in named
+        #: Of several results, which are saved.
+        self._saved_results = tuple(
+            "out" in named or ("result", i) in sources for i in range(len(self.outputs))
+        )
         self.saves_inputs = "input" in named or "inputs" in named
         self._saved_mask = tuple(("input", i) in sources for i in range(len(self.inputs)))
         OPS[name] = self
@@ -134,15 +143,18 @@ class Op:
         plans: dict[str, _Plan] = {}
         for key, rule in rules.items():
             names = key.split()
-            sources = self._sources(rule)
-            for part, name in enumerate(names):
+            for name in names:
                 if name not in self.inputs:
                     raise TypeError(f"{self.name}: rule for {name!r}, which is no input")
+            sources = self._sources(rule, tuple(map(self.inputs.index, names)))
+            for part, name in enumerate(names):
                 plans[name] = _Plan(rule, sources, part if len(names) > 1 else None)
         return tuple(plans.get(name) for name in self.inputs)
 
-    def _sources(self, rule: Rule) -> tuple[tuple[str, Any], ...]:
-        """Where each parameter of ``rule`` comes from."""
+    def _sources(
+        self, rule: Rule, positions: tuple[int, ...] = ()
+    ) -> tuple[tuple[str, Any], ...]:
+        """Where each parameter of ``rule``, which serves the inputs at ``positions``, comes from."""
         sources: list[tuple[str, Any]] = []
         for name in inspect.signature(rule).parameters:
             if name in ("g", "t"):
@@ -157,6 +169,10 @@ class Op:
                 sources.append(("shapes", None))
             elif name in self.attributes:
                 sources.append(("attribute", name))
+            elif name in self.outputs:
+                sources.append(("result", self.outputs.index(name)))
+            elif name == "needs":
+                sources.append(("needs", positions))
             else:
                 raise TypeError(f"rule of {self.name}: cannot provide a parameter {name!r}")
         return tuple(sources)
@@ -289,7 +305,7 @@ class Op:
         else:
             shape, dtype = out.shape, out.dtype
         node = Node(
-            self, tuple(edges), saved, attrs, out if self.saves_out else None, shape, dtype
+            self, tuple(edges), saved, attrs, self._saved_part(out), shape, dtype
         )
         if versions is not None and self.saves_inputs:
             node.versions = tuple(versions)
@@ -298,13 +314,23 @@ class Op:
         node.tensor_mode = tensor_mode
         return node
 
+    def _saved_part(self, out: Any) -> Any:
+        """What of the result the rules ask for."""
+        if not self.saves_out:
+            return None
+        if not self.outputs or all(self._saved_results):
+            return out
+        return tuple(
+            value if keep else None for value, keep in zip(out, self._saved_results, strict=True)
+        )
+
     def _wrap_output(self, node: Node | None, index: int, value: Any, args: Any) -> Tensor:
         array = value if type(value) is np.ndarray else np.asarray(value)
         if node is None or array.dtype.kind != "f":
             tensor = Tensor(array)
         else:
             tensor = Tensor(array, True, Output(node, index, array.shape, array.dtype))
-            if node.out_version is not None:
+            if node.out_version is not None and node.out[index] is not None:
                 tensor._version = node.out_version[0]
         if self.view:
             _share_memory(args[0], tensor)
@@ -324,17 +350,17 @@ class Op:
             plan = self._vjp[0 if self.variadic else position]
             assert plan is not None
             if plan.part is None:
-                part = plan.rule(*self._pull_values(plan, node, position, g, as_tensors))
+                part = plan.rule(*self._pull_values(plan, node, (position,), g, as_tensors))
             else:
                 if plan.rule not in joint:
-                    values = self._pull_values(plan, node, position, g, as_tensors)
+                    values = self._pull_values(plan, node, positions, g, as_tensors)
                     joint[plan.rule] = plan.rule(*values)
                 part = joint[plan.rule][plan.part]
             parts.append((position, part))
         return parts
 
     def _pull_values(
-        self, plan: _Plan, node: Node, position: int, g: Any, as_tensors: bool
+        self, plan: _Plan, node: Node, positions: Sequence[int], g: Any, as_tensors: bool
     ) -> list[Any]:
         values: list[Any] = []
         for source, key in plan.sources:
@@ -349,7 +375,11 @@ class Op:
             elif source == "shape":
                 values.append(node.edges[key].shape)  # type: ignore[union-attr]
             elif source == "i":
-                values.append(position)
+                values.append(positions[0])
+            elif source == "result":
+                values.append(_saved_out(node, as_tensors)[key])
+            elif source == "needs":
+                values.append(tuple(position in positions for position in key))
             elif source == "inputs":
                 values.append(
                     tuple(_saved_input(node, k, as_tensors) for k in range(len(node.edges)))
@@ -413,6 +443,8 @@ class Op:
                 values.append(args[key])
             elif source == "out":
                 values.append(out)
+            elif source == "result":
+                values.append(out[key])
             elif source == "attribute":
                 values.append(attrs[key])
             elif source == "shape":
@@ -476,9 +508,12 @@ def _saved_out(node: Node, as_tensors: bool) -> Any:
         )
     out = node.out
     if type(out) is tuple:
-        several = (_restore(value, Output(node, i, value.shape, value.dtype), as_tensors)
-                   for i, value in enumerate(out))
-        return tuple(several)
+        return tuple(
+            None
+            if value is None
+            else _restore(value, Output(node, i, value.shape, value.dtype), as_tensors)
+            for i, value in enumerate(out)
+        )
     return _restore(out, node, as_tensors)
 
 
