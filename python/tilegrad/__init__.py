@@ -1,4 +1,4 @@
-"""tilegrad: cache-tiled matrix kernels, autograd and matrix calculus for small networks on a CPU."""
+"""tilegrad: matrix kernels, autograd and matrix calculus for small networks on a CPU."""
 
 from tilegrad import kernels
 

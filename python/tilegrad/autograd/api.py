@@ -42,12 +42,10 @@ def _roots(
             gradient = np.asarray(gradient, dtype=output.dtype)
         if gradient.shape != output.shape:
             raise ValueError(
-                f"{where}: gradient of shape {gradient.shape} for an output of shape "
-                f"{output.shape}"
+                f"{where}: gradient of shape {gradient.shape} for an output of shape {output.shape}"
             )
-        if isinstance(gradient, Tensor) and gradient._tangents is None:
-            if not gradient._requires_grad:
-                gradient = gradient._array
+        if isinstance(gradient, Tensor) and not (gradient._requires_grad or gradient._tangents):
+            gradient = gradient._array
         roots.append((edge_of(output), gradient))
     return roots
 

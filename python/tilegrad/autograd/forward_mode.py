@@ -1,10 +1,10 @@
 """Forward mode: tensors that carry tangents, one per level of nesting.
 
-A level is opened by every ``jvp``; levels are numbered upwards, so an inner one is always higher. A
-tensor inside level L carries ``_tangents[L]``. An operation computes its result and its graph node
-from the tensors as they are, tangents included (so that a reverse pass through it yields tangents of
-gradients), and then one tangent per level: the jvp rule at level L sees the primals with the levels
-from L upwards taken off, and therefore differentiates again at the levels below.
+A level is opened by every ``jvp``; levels are numbered upwards, so an inner one is always higher.
+A tensor inside level L carries ``_tangents[L]``. An operation computes its result and its graph
+node from the tensors as they are, tangents included (so that a reverse pass through it yields
+tangents of gradients), and then one tangent per level: the jvp rule at level L sees the primals
+with the levels from L upwards taken off, and therefore differentiates again at the levels below.
 
 Pearlmutter, Siskind, "Reverse-mode AD in a functional framework", TOPLAS 30 (2008) on why levels
 must not be confused.
@@ -96,9 +96,9 @@ def tangent_of(value: Any, number: int) -> Tensor | None:
 def apply(op: Op, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
     """Apply ``op`` where at least one argument carries tangents."""
     args = tuple(without_dead_levels(a) if isinstance(a, Tensor) else a for a in args)
-    levels = sorted({
-        number for a in args if isinstance(a, Tensor) and a._tangents for number in a._tangents
-    })
+    levels = sorted(
+        {number for a in args if isinstance(a, Tensor) and a._tangents for number in a._tangents}
+    )
     out = op.apply_value(args, attrs)
     several = isinstance(out, tuple)
     results = list(out) if several else [out]

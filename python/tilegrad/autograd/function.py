@@ -64,12 +64,11 @@ class FunctionContext:
                 if type(node.out) is tuple:  # the results as they were, with their tangents
                     tensor._tangents = node.out[index]._tangents
             return tensor
-        if isinstance(value, Tensor) and value._version is not None:
-            if value._version.value != version:
-                raise RuntimeError(
-                    f"a tensor of shape {value.shape} saved for backward was changed in place "
-                    f"(version {value._version.value}, expected {version}); clone it before"
-                )
+        if kind == "tensor" and value._version is not None and value._version.value != version:
+            raise RuntimeError(
+                f"a tensor of shape {value.shape} saved for backward was changed in place "
+                f"(version {value._version.value}, expected {version}); clone it before"
+            )
         return value
 
     def _store(self, originals: dict[int, Tensor], outputs: Sequence[Tensor]) -> None:

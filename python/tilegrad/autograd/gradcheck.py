@@ -184,9 +184,7 @@ def gradgradcheck(
     outputs = [out for out in _outputs(func, arguments) if out._requires_grad]
     if grad_outputs is None:
         generator = np.random.default_rng(0)
-        cotangents = tuple(
-            Tensor(generator.standard_normal(out.shape), True) for out in outputs
-        )
+        cotangents = tuple(Tensor(generator.standard_normal(out.shape), True) for out in outputs)
     else:
         cotangents = _tuple(grad_outputs)
     count = len(arguments)

@@ -65,7 +65,7 @@ class enable_grad(_GradMode):  # noqa: N801 - the field's name
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801 - the field's name
-    """Record a graph or not, by ``mode``; takes effect at once, ends with the block if used as one."""
+    """Record a graph or not, by ``mode``: at once, and until the block ends if used as one."""
 
     def __init__(self, mode: bool) -> None:
         super().__init__(mode)

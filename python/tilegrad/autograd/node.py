@@ -120,7 +120,9 @@ class Output:
 
     __slots__ = ("dtype", "hooks", "index", "node", "shape")
 
-    def __init__(self, node: Node, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, node: Node, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
         self.node = node
         self.index = index
         self.shape = shape

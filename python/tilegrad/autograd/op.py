@@ -13,12 +13,14 @@ saves:
 ``inputs``       all inputs, in an operation that takes any number of them; ``i`` is the position
 anything else    an attribute (axis, stride, ...) by its name in the forward function
 
-A rule that yields several gradients at once stands under their names in one key, ``"x weight bias"``,
-and returns a tuple (None where there is no gradient); as a jvp rule it gets the tuple of tangents.
+A rule that yields several gradients at once stands under their names in one key,
+``"x weight bias"``, and returns a tuple (None where there is no gradient); as a jvp rule it gets
+the tuple of tangents.
 
-Rules are written in operations. Called with arrays they run straight on kernels; called with tensors
-they are recorded and differentiate again. A rule may return a gradient that still has the broadcast
-shape or another floating dtype: the engine brings every gradient to the shape and dtype of its edge.
+Rules are written in operations. Called with arrays they run straight on kernels; called with
+tensors they are recorded and differentiate again. A rule may return a gradient that still has the
+broadcast shape or another floating dtype: the engine brings every gradient to the shape and dtype
+of its edge.
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ class Op:
 
     Args:
         name: unique name, used in errors, graphs and tests.
-        forward: the function on arrays, usually a kernel. Its leading parameters are the inputs, the
-            others are attributes.
+        forward: the function on arrays, usually a kernel. Its leading parameters are the inputs,
+            the others are attributes.
         inputs: names of the inputs; ``"*"`` for an operation on any number of tensors, whose
             attributes are keyword-only.
         vjp: for each differentiable input, the rule that turns ``g`` into its gradient. For a
@@ -131,9 +133,7 @@ class Op:
             parameters = parameters[self.arity :]
         self.attributes = tuple(p.name for p in parameters if p.name != "out")
         self.defaults = {
-            p.name: p.default
-            for p in parameters
-            if p.default is not p.empty and p.name != "out"
+            p.name: p.default for p in parameters if p.default is not p.empty and p.name != "out"
         }
 
     def _plans(self, rules: Mapping[str, Rule]) -> tuple[_Plan | None, ...]:
@@ -151,9 +151,7 @@ class Op:
                 plans[name] = _Plan(rule, sources, part if len(names) > 1 else None)
         return tuple(plans.get(name) for name in self.inputs)
 
-    def _sources(
-        self, rule: Rule, positions: tuple[int, ...] = ()
-    ) -> tuple[tuple[str, Any], ...]:
+    def _sources(self, rule: Rule, positions: tuple[int, ...] = ()) -> tuple[tuple[str, Any], ...]:
         """Where each parameter of ``rule``, which serves the inputs at ``positions``, comes from."""
         sources: list[tuple[str, Any]] = []
         for name in inspect.signature(rule).parameters:
@@ -195,8 +193,7 @@ class Op:
                 f"{len(args)} were given"
             )
         attrs.update(zip(self.attributes, extra, strict=False))
-        for name in self.inputs[len(inputs) :]:
-            inputs.append(kwargs.pop(name, None))
+        inputs.extend(kwargs.pop(name, None) for name in self.inputs[len(inputs) :])
         for name, value in kwargs.items():
             if name not in self.attributes:
                 raise TypeError(f"{self.name} has no argument {name!r}")
@@ -238,9 +235,11 @@ class Op:
 
     def apply_value(self, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         """The result and its graph node for ``args``, whatever tangents they carry."""
-        arrays = promote(args, self.promotes == "float") if self.promotes else [
-            value._array if isinstance(value, Tensor) else value for value in args
-        ]
+        arrays = (
+            promote(args, self.promotes == "float")
+            if self.promotes
+            else [value._array if isinstance(value, Tensor) else value for value in args]
+        )
         needs_grad = any(isinstance(value, Tensor) and value._requires_grad for value in args)
         return self._record(args, attrs, self.forward(*arrays, **attrs), needs_grad)
 
@@ -296,17 +295,20 @@ class Op:
             attrs = {**attrs, "input_shapes": tuple(_shape(value) for value in args)}
         saved: Any = None
         if self.saves_inputs:
-            saved = args if self.variadic else tuple(
-                value if keep else None for value, keep in zip(args, self._saved_mask, strict=True)
+            saved = (
+                args
+                if self.variadic
+                else tuple(
+                    value if keep else None
+                    for value, keep in zip(args, self._saved_mask, strict=True)
+                )
             )
         if several:
             shape: Any = tuple(np.shape(value) for value in out)
             dtype: Any = tuple(np.asarray(value).dtype for value in out)
         else:
             shape, dtype = out.shape, out.dtype
-        node = Node(
-            self, tuple(edges), saved, attrs, self._saved_part(out), shape, dtype
-        )
+        node = Node(self, tuple(edges), saved, attrs, self._saved_part(out), shape, dtype)
         if versions is not None and self.saves_inputs:
             node.versions = tuple(versions)
         if self.saves_out:

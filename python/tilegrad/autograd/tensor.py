@@ -40,8 +40,8 @@ class Hook:
 class Tensor:
     """An n-dimensional array that remembers how it was computed.
 
-    Make one with :func:`tilegrad.tensor`. ``requires_grad`` marks a leaf whose ``grad`` is filled by
-    :meth:`backward`; results of operations on such tensors require gradients as well.
+    Make one with :func:`tilegrad.tensor`. ``requires_grad`` marks a leaf whose ``grad`` is filled
+    by :meth:`backward`; results of operations on such tensors require gradients as well.
     """
 
     __slots__ = (

@@ -1,8 +1,8 @@
 """How a kernel's contract, its NumPy twin and its native implementation become one callable.
 
-A kernel is written once, as a Python function: the signature and the docstring are the contract, the
-body is the NumPy twin. :func:`kernel` hands it to the extension, which finds the native implementation
-by name. Without one the twin is the implementation.
+A kernel is written once, as a Python function: the signature and the docstring are the contract,
+the body is the NumPy twin. :func:`kernel` hands it to the extension, which finds the native
+implementation by name. Without one the twin is the implementation.
 """
 
 from __future__ import annotations

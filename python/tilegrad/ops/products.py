@@ -36,8 +36,8 @@ def matmul(a: Any, b: Any) -> Any:
         )
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(
-            f"matmul: shapes {a.shape} and {b.shape} do not fit: {a.shape[-1]} columns on the left, "
-            f"{b.shape[-2 if b.ndim > 1 else 0]} rows on the right"
+            f"matmul: shapes {a.shape} and {b.shape} do not fit: {a.shape[-1]} columns on the "
+            f"left, {b.shape[-2 if b.ndim > 1 else 0]} rows on the right"
         )
     rows = reshape(a, (1, a.shape[0])) if a.ndim == 1 else a
     columns = reshape(b, (b.shape[0], 1)) if b.ndim == 1 else b
