@@ -2,6 +2,8 @@
 #include "gemm/gemm.h"
 
 #include "bindings/kernel.h"
+#include "bindings/module.h"
+#include "gemm/blocking.h"
 
 namespace tilegrad::bindings {
 namespace {
@@ -48,6 +50,17 @@ PyObject* matmul(const Arguments& args) {
                     static_cast<double>(call.a.shape[1]));
   return c.release();
 }
+
+void override_blocking(int64_t kc, int64_t mc, int64_t nc, int pack_a, int pack_b) {
+  gemm::override_blocking({kc, mc, nc, pack_a, pack_b});
+}
+
+const ModuleInit init([](pybind11::module_& m) {
+  namespace py = pybind11;
+  m.def("override_blocking", override_blocking, py::arg("kc") = 0, py::arg("mc") = 0,
+        py::arg("nc") = 0, py::arg("pack_a") = 0, py::arg("pack_b") = 0,
+        "For tests and sweeps: blocks that replace the chosen ones; packing 1 never, 2 always.");
+});
 
 const Kernels kernels{{"matmul", native<matmul, matmul_signature>}};
 

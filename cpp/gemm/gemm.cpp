@@ -1,90 +1,461 @@
+// The five loops around the register tile, numbered as in Goto and van de Geijn and in BLIS:
+//
+//   5  jc   n in blocks of nc        B's block fits L3           here, in blocked()
+//   4  pc   k in blocks of kc        a panel of B fits L1        here, in blocked()
+//   3  ic   m in blocks of mc        A's block fits L2           tasks of the thread pool
+//   2  jr   nc in panels of nr       one panel of B, in L1       compute()
+//   1  ir   mc in panels of mr       one register tile           compute()
+//   0  p    kc, one at a time        multiply-adds               simd/gemm.inl.h
+//
+// Ways around them, for shapes on which packing or tiles do not pay: a single tile, dot products
+// (both operands contiguous along k), rows streamed past a large unpacked B.
 #include "gemm/gemm.h"
 
 #include <algorithm>
 
+#include "gemm/blocking.h"
+#include "gemm/pack.h"
+#include "runtime/cpu.h"
 #include "runtime/threads.h"
 #include "runtime/workspace.h"
-#include "simd/table.h"
 
 namespace tilegrad::gemm {
 namespace {
 
-template <class T>
-const simd::GemmKernels<T>& kernels();
-template <>
-const simd::GemmKernels<float>& kernels() {
-  return simd::table().gemm_f32;
-}
-template <>
-const simd::GemmKernels<double>& kernels() {
-  return simd::table().gemm_f64;
+// Multiply-adds that are worth waking a thread for: some 4 us of one core.
+constexpr double kThreadGrain = 5e5;
+// Tasks per thread: enough to even out a disturbed processor, few enough to keep blocks large.
+constexpr int64_t kTasksPerThread = 4;
+
+thread_local bool invariant = false;
+
+int64_t divide_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit; }
+
+double multiply_adds(int64_t m, int64_t n, int64_t k) {
+  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
 }
 
-int64_t rounded(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+const Caches& caches() {
+  static const Caches sizes{runtime::cpu_info().l1d_bytes, runtime::cpu_info().l2_bytes,
+                            runtime::cpu_info().l3_bytes};
+  return sizes;
+}
 
-// Panels of `width` along x (the m or n direction), each k-major, padded with zeros.
+// The columns of one row of tiles: calls tiles of the widths there are, widest first.
 template <class T>
-void pack(const T* data, int64_t xs, int64_t ks, int64_t x, int64_t k, int width, T scale, T* out) {
-  for (int64_t begin = 0; begin < x; begin += width) {
-    const int64_t count = std::min<int64_t>(width, x - begin);
-    for (int64_t p = 0; p < k; ++p) {
-      const T* at = data + begin * xs + p * ks;
-      for (int64_t i = 0; i < count; ++i) out[i] = scale * at[i * xs];
-      for (int64_t i = count; i < width; ++i) out[i] = T(0);
-      out += width;
+inline void tile_row(const simd::GemmKernels<T>& kernel, simd::Tile<T>& tile, int rows, int64_t n) {
+  const int width = kernel.width;
+  const auto& choices = kernel.tile[rows];
+  int choice = simd::kVectorChoices - 1;
+  for (;;) {
+    while (choices[choice][0] == nullptr ||
+           (choice > 0 && (kernel.widths[choice] - 1) * width >= n)) {
+      --choice;
+    }
+    const int64_t columns = kernel.widths[choice] * width;
+    if (n < columns) {
+      tile.last = static_cast<int>(n - (columns - width));
+      choices[choice][1](tile);
+      return;
+    }
+    choices[choice][0](tile);
+    n -= columns;
+    if (n == 0) return;
+    tile.b += columns;
+    tile.c += columns;
+    if (tile.acc != nullptr) tile.acc += columns;
+    if (tile.column_bias != nullptr) tile.column_bias += columns;
+  }
+}
+
+// One k block's part of the product: what alpha, beta, bias and activation are on it.
+template <class T>
+simd::Tile<T> tile_for_block(const Product<T>& g, int64_t pc, int64_t k) {
+  const bool first = pc == 0, last = pc + k == g.k;
+  simd::Tile<T> tile{};
+  tile.k = k;
+  tile.alpha = g.alpha;
+  tile.beta = first ? g.beta : T(1);
+  tile.row_bias = last ? g.row_bias : nullptr;
+  tile.column_bias = last ? g.column_bias : nullptr;
+  tile.relu = last && g.relu;
+  tile.c_row = g.c.rs;
+  return tile;
+}
+
+// Loops 2 and 1: row panels [first, last) times columns [j0, j1) on one k block. B's panel for
+// column j is at b + (j - b_begin) * b_panel_step, rows b_step apart.
+template <class T>
+struct Block {
+  const Product<T>* g;
+  Panels rows;
+  int64_t pc, k, nr;
+  const T* b;
+  int64_t b_begin, b_column, b_step;
+};
+
+template <class T>
+void compute(const Block<T>& block, const BlockA<T>& a, int64_t a_begin, int64_t first,
+             int64_t last, int64_t j0, int64_t j1) {
+  const Product<T>& g = *block.g;
+  const auto& kernel = kernels<T>();
+  const simd::Tile<T> start = tile_for_block(g, block.pc, block.k);
+  for (int64_t jr = j0; jr < j1; jr += block.nr) {
+    for (int64_t panel = first; panel < last; ++panel) {
+      const int64_t i = block.rows.start(panel);
+      const int rows = static_cast<int>(block.rows.start(panel + 1) - i);
+      simd::Tile<T> tile = start;
+      tile.a = a.panel(i - a_begin);
+      tile.a_row = a.row();
+      tile.a_step = a.step(rows);
+      tile.b = block.b + (jr - block.b_begin) * block.b_column;
+      tile.b_step = block.b_step;
+      tile.c = g.c.data + i * g.c.rs + jr;
+      if (tile.row_bias != nullptr) tile.row_bias += i;
+      if (tile.column_bias != nullptr) tile.column_bias += jr;
+      tile_row(kernel, tile, rows, std::min(block.nr, j1 - jr));
+    }
+  }
+}
+
+// Fills the panels of B for one k block and columns [jc, jc + nc): panel j at out + j * k * nr.
+template <class T>
+void pack_panels(const Product<T>& g, int64_t pc, int64_t k, int64_t jc, int64_t nc, int64_t nr,
+                 int threads, T* out) {
+  const int64_t panels = divide_up(nc, nr),
+                tasks = threads == 1 ? 1 : std::min(panels, threads * kTasksPerThread);
+  runtime::parallel_for(tasks, threads, [&](int64_t task) {
+    for (int64_t q = panels * task / tasks; q < panels * (task + 1) / tasks; ++q) {
+      const int64_t j = jc + q * nr;
+      const int count = static_cast<int>(std::min(nr, jc + nc - j)), width = static_cast<int>(nr);
+      T* to = out + q * k * nr;
+      if (g.b_source != nullptr) {
+        g.b_source->fill(g.b_source->context, pc, k, j, count, width, to);
+      } else {
+        pack_panel_b<T>({g.b.data + pc * g.b.rs + j * g.b.cs, g.b.rs, g.b.cs}, k, count, width, to);
+      }
+    }
+  });
+}
+
+// Loops 5, 4 and 3.
+template <class T>
+void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr, int threads) {
+  const bool packs_b = (plan.pack_b || g.b_source != nullptr) && g.b_packed == nullptr;
+  const int64_t nc = std::min(plan.nc, divide_up(g.n, nr) * nr);
+  const runtime::Scratch b_scratch(packs_b ? sizeof(T) * static_cast<size_t>(plan.kc * nc) : 0);
+
+  // Loop 3's tasks: blocks of rows, and where those are fewer than the threads want, of columns
+  // too.
+  const int64_t most_panels = std::max<int64_t>(1, plan.mc / kernels<T>().mr);
+  const int64_t wanted = threads == 1 ? 1 : threads * kTasksPerThread;
+  const int64_t row_tasks =
+      std::max(divide_up(rows.parts, most_panels), std::min(rows.parts, wanted));
+
+  for (int64_t jc = 0; jc < g.n; jc += nc) {
+    const int64_t columns = std::min(nc, g.n - jc), column_panels = divide_up(columns, nr);
+    const int64_t column_tasks = std::min(column_panels, divide_up(wanted, row_tasks));
+    for (int64_t pc = 0; pc < g.k; pc += plan.kc) {
+      const int64_t k = std::min(plan.kc, g.k - pc);
+      Block<T> block{&g, rows, pc, k, nr, nullptr, jc, k, nr};
+      if (g.b_packed != nullptr) {
+        block.b = g.b_packed->data + pc * divide_up(g.n, nr) * nr;
+        block.b_begin = 0;
+      } else if (packs_b) {
+        pack_panels(g, pc, k, jc, columns, nr, threads, b_scratch.as<T>());
+        block.b = b_scratch.as<T>();
+      } else {
+        block = {&g, rows, pc, k, nr, g.b.data + pc * g.b.rs, 0, 1, g.b.rs};
+      }
+      runtime::parallel_for(row_tasks * column_tasks, threads, [&](int64_t task) {
+        if (runtime::interrupted()) return;
+        const int64_t row_task = task / column_tasks, column_task = task % column_tasks;
+        const int64_t first = rows.parts * row_task / row_tasks;
+        const int64_t last = rows.parts * (row_task + 1) / row_tasks;
+        const int64_t j0 = jc + column_panels * column_task / column_tasks * nr;
+        const int64_t j1 =
+            std::min(jc + column_panels * (column_task + 1) / column_tasks * nr, jc + columns);
+        const Matrix<const T> a{g.a.data + pc * g.a.cs, g.a.rs, g.a.cs};
+        if (!plan.pack_a) {
+          compute<T>(block, {a.data, a.rs, a.cs, k}, 0, first, last, j0, j1);
+          return;
+        }
+        const int64_t begin = rows.start(first), m = rows.start(last) - begin;
+        const runtime::Scratch a_scratch(sizeof(T) * static_cast<size_t>(block_a_size<T>(m, k)));
+        const BlockA<T> packed = pack_block_a<T>(a, k, rows, first, last, a_scratch.as<T>());
+        compute<T>(block, packed, begin, first, last, j0, j1);
+      });
+      if (runtime::interrupted()) return;
+    }
+  }
+}
+
+// One row of tiles against a B that does not fit the cache: kSlice rows of B at a time, whole rows,
+// so that memory is read in order; the chains wait in a scratch of m x columns between the slices.
+template <class T>
+void sliced(const Product<T>& g, int64_t kc, int threads) {
+  constexpr int64_t kSlice =
+      16;  // the scratch costs one load and one store per slice: 1/8 of B's loads
+  const auto& kernel = kernels<T>();
+  const int rows = static_cast<int>(g.m);
+  const int64_t nr = int64_t{kernel.width} * kernel.vectors[rows];
+  // Columns per task: the scratch stays within half of L1.
+  const int64_t fitting = caches().l1 / 2 / (g.m * static_cast<int64_t>(sizeof(T)));
+  const int64_t panels = divide_up(g.n, nr);
+  const int64_t tasks =
+      std::max(divide_up(g.n, std::max(nr, fitting)), std::min<int64_t>(threads, panels));
+  runtime::parallel_for(tasks, threads, [&](int64_t task) {
+    const int64_t j0 = panels * task / tasks * nr,
+                  j1 = std::min(g.n, panels * (task + 1) / tasks * nr);
+    const int64_t columns = j1 - j0;
+    const runtime::Scratch scratch(sizeof(T) * static_cast<size_t>(g.m * columns));
+    T* sums = scratch.as<T>();
+    for (int64_t pc = 0; pc < g.k; pc += kc) {
+      if (runtime::interrupted()) return;
+      const int64_t block = std::min(kc, g.k - pc);
+      for (int64_t p = 0; p < block; p += kSlice) {
+        const int64_t k = std::min(kSlice, block - p);
+        simd::Tile<T> start{};
+        if (p + k == block) {
+          start = tile_for_block(g, pc, block);
+          start.c = g.c.data + j0;
+          if (start.column_bias != nullptr) start.column_bias += j0;
+        } else {
+          start.alpha = T(1);
+          start.c = sums;
+          start.c_row = columns;
+        }
+        start.acc = p == 0 ? nullptr : sums;
+        start.acc_row = columns;
+        start.k = k;
+        start.a = g.a.data + (pc + p) * g.a.cs;
+        start.a_row = g.a.rs;
+        start.a_step = g.a.cs;
+        start.b = g.b.data + (pc + p) * g.b.rs + j0;
+        start.b_step = g.b.rs;
+        tile_row(kernel, start, rows, columns);
+      }
+    }
+  });
+}
+
+// Both operands contiguous along k. The longer side of C gives the rows of the tiles.
+template <class T>
+void dots(const Product<T>& g, int threads) {
+  const auto& kernel = kernels<T>();
+  const bool flip = g.n > g.m;
+  const int64_t m = flip ? g.n : g.m, n = flip ? g.m : g.n;
+  simd::DotTile<T> start{};
+  start.k = g.k;
+  start.a = flip ? g.b.data : g.a.data;
+  start.a_row = flip ? g.b.cs : g.a.rs;
+  start.b = flip ? g.a.data : g.b.data;
+  start.b_row = flip ? g.a.rs : g.b.cs;
+  start.c = g.c.data;
+  start.c_row = flip ? g.c.cs : g.c.rs;
+  start.c_column = flip ? g.c.rs : g.c.cs;
+  start.alpha = g.alpha;
+  start.beta = g.beta;
+  start.row_bias = flip ? g.column_bias : g.row_bias;
+  start.column_bias = flip ? g.row_bias : g.column_bias;
+  start.relu = g.relu;
+  const Panels rows{m, divide_up(m, kernel.dot_rows)}, columns{n, divide_up(n, kernel.dot_columns)};
+  const int64_t tasks = std::min(rows.parts, threads == 1 ? 1 : threads * kTasksPerThread);
+  runtime::parallel_for(tasks, threads, [&](int64_t task) {
+    for (int64_t r = rows.parts * task / tasks; r < rows.parts * (task + 1) / tasks; ++r) {
+      const int64_t i = rows.start(r);
+      if (r % 64 == 0 && runtime::interrupted()) return;
+      for (int64_t q = 0; q < columns.parts; ++q) {
+        const int64_t j = columns.start(q);
+        simd::DotTile<T> tile = start;
+        tile.a += i * start.a_row;
+        tile.b += j * start.b_row;
+        tile.c += i * start.c_row + j * start.c_column;
+        if (tile.row_bias != nullptr) tile.row_bias += i;
+        if (tile.column_bias != nullptr) tile.column_bias += j;
+        kernel.dot[rows.start(r + 1) - i][columns.start(q + 1) - j](tile);
+      }
+    }
+  });
+}
+
+// Dot products pay while there are too few rows (or columns) to earn back a transposed copy of B.
+// Outside batch_invariant() few rows count too; the number of columns alone always decides the same
+// way.
+constexpr int64_t kDotRows = 6, kDotColumns = 4;
+
+template <class T>
+bool wants_dots(const Product<T>& g) {
+  if (g.b_packed != nullptr || g.b_source != nullptr || g.k == 1) return false;
+  if (g.a.cs != 1 || g.b.rs != 1) return false;
+  return g.n <= kDotColumns || (g.m <= kDotRows && !invariant && g.b.cs != 1);
+}
+
+// C with contiguous rows, and k > 0.
+template <class T>
+void multiply(const Product<T>& g) {
+  const auto& kernel = kernels<T>();
+  const bool plain_b = g.b.cs == 1 && g.b_packed == nullptr && g.b_source == nullptr;
+  const int64_t kc = k_block(g.k, sizeof(T));
+  if (g.m <= kernel.mr && plain_b && kc == g.k && g.n <= kernel.width * kernel.vectors[g.m]) {
+    simd::Tile<T> tile = tile_for_block(g, 0, g.k);
+    tile.a = g.a.data;
+    tile.a_row = g.a.rs;
+    tile.a_step = g.a.cs;
+    tile.b = g.b.data;
+    tile.b_step = g.b.rs;
+    tile.c = g.c.data;
+    tile_row(kernel, tile, static_cast<int>(g.m), g.n);
+    return;
+  }
+  const int threads = runtime::threads_for(multiply_adds(g.m, g.n, g.k), kThreadGrain);
+  if (wants_dots(g)) return dots(g, threads);
+  const Panels rows{g.m, divide_up(g.m, kernel.mr)};
+  // A packed operand has the widest tile's panels of the tallest tile, whatever m is.
+  const bool small_m = plain_b;
+  const int tallest = static_cast<int>(divide_up(g.m, rows.parts));
+  const int vectors = kernel.vectors[small_m ? tallest : kernel.mr];
+  const bool a_rows = g.a.cs == 1, item_rows = g.b.cs == 1;
+  const Blocking plan =
+      choose_blocking({g.m, g.n, g.k, sizeof(T), kernel.mr, kernel.width, vectors, a_rows,
+                       item_rows, static_cast<int64_t>(sizeof(T)) * (a_rows ? g.a.rs : g.a.cs),
+                       static_cast<int64_t>(sizeof(T)) * (item_rows ? g.b.rs : g.b.cs)},
+                      caches());
+  if (plan.sliced && plain_b) return sliced(g, plan.kc, threads);
+  blocked(g, plan, rows, int64_t{kernel.width} * vectors, threads);
+}
+
+template <class T>
+Product<T> transposed(const Product<T>& g) {
+  Product<T> t = g;
+  t.m = g.n;
+  t.n = g.m;
+  t.a = {g.b.data, g.b.cs, g.b.rs};
+  t.b = {g.a.data, g.a.cs, g.a.rs};
+  t.c = {g.c.data, g.c.cs, g.c.rs};
+  t.row_bias = g.column_bias;
+  t.column_bias = g.row_bias;
+  return t;
+}
+
+// C with neither rows nor columns contiguous: the product goes to a copy.
+template <class T>
+void through_copy(const Product<T>& g) {
+  const runtime::Scratch scratch(sizeof(T) * static_cast<size_t>(g.m * g.n));
+  Product<T> copy = g;
+  copy.c = {scratch.as<T>(), g.n, 1};
+  if (g.beta != T(0)) {
+    for (int64_t i = 0; i < g.m; ++i) {
+      for (int64_t j = 0; j < g.n; ++j)
+        copy.c.data[i * g.n + j] = g.c.data[i * g.c.rs + j * g.c.cs];
+    }
+  }
+  multiply(copy);
+  for (int64_t i = 0; i < g.m; ++i) {
+    for (int64_t j = 0; j < g.n; ++j) g.c.data[i * g.c.rs + j * g.c.cs] = copy.c.data[i * g.n + j];
+  }
+}
+
+// Nothing to multiply: C = relu(beta C + bias), with a k of zero rows.
+template <class T>
+void without_product(Product<T> g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    for (int64_t j = 0; j < g.n; ++j) {
+      T& c = g.c.data[i * g.c.rs + j * g.c.cs];
+      T value = g.beta == T(0) ? T(0) : g.beta * c;
+      if (g.row_bias != nullptr) value += g.row_bias[i];
+      if (g.column_bias != nullptr) value += g.column_bias[j];
+      c = g.relu && value < T(0) ? T(0) : value;
     }
   }
 }
 
 }  // namespace
 
+bool batch_invariant() { return invariant; }
+void set_batch_invariant(bool on) { invariant = on; }
+
 template <class T>
 void gemm(const Product<T>& g) {
+  if (g.m == 0 || g.n == 0) return;
+  if (g.k == 0 || g.alpha == T(0)) return without_product(g);
+  const bool plain_b = g.b_packed == nullptr && g.b_source == nullptr;
+  const bool rows = g.c.cs == 1 || g.n == 1, columns = (g.c.rs == 1 || g.m == 1) && plain_b;
+  // A single column is a row of the transposed product: tiles run along m then.
+  if (columns && (!rows || (g.n == 1 && !wants_dots(g)))) return multiply(transposed(g));
+  if (!rows) return through_copy(g);
+  if (g.n == 1 && g.b.cs != 1) {  // one column: its stride is free to choose
+    Product<T> column = g;
+    if (!wants_dots(g)) column.b.cs = 1;
+    return multiply(column);
+  }
+  multiply(g);
+}
+
+template <class T>
+int64_t packed_size(int64_t k, int64_t n) {
   const auto& kernel = kernels<T>();
-  if (g.beta != T(1)) {
-    for (int64_t i = 0; i < g.m; ++i) {
-      for (int64_t j = 0; j < g.n; ++j) {
-        T& c = g.c.data[i * g.c.rs + j * g.c.cs];
-        c = g.beta == T(0) ? T(0) : c * g.beta;
-      }
+  const int64_t nr = int64_t{kernel.width} * kernel.vectors[kernel.mr];
+  return k * divide_up(n, nr) * nr;
+}
+
+template <class T>
+void pack_b(int64_t k, int64_t n, Matrix<const T> b, T* out) {
+  const auto& kernel = kernels<T>();
+  const int64_t nr = int64_t{kernel.width} * kernel.vectors[kernel.mr];
+  const int64_t kc = k == 0 ? 1 : k_block(k, sizeof(T));
+  Product<T> g{};
+  g.n = n;
+  g.k = k;
+  g.b = b;
+  for (int64_t pc = 0; pc < k; pc += kc) {
+    const int threads =
+        runtime::threads_for(static_cast<double>(n) * static_cast<double>(kc), kThreadGrain);
+    pack_panels(g, pc, std::min(kc, k - pc), 0, n, nr, threads, out + pc * divide_up(n, nr) * nr);
+  }
+}
+
+template <class T>
+void gemm_batched(const Product<T>& first, const Batch<T>& batch) {
+  int64_t count = 1;
+  for (int i = 0; i < batch.ndim; ++i) count *= batch.shape[i];
+  const auto one = [&](int64_t index) {
+    Product<T> g = first;
+    for (int axis = batch.ndim - 1; axis >= 0; --axis) {
+      const int64_t at = index % batch.shape[axis];
+      index /= batch.shape[axis];
+      g.a.data += at * batch.a_steps[axis];
+      g.b.data += at * batch.b_steps[axis];
+      g.c.data += at * batch.c_steps[axis];
     }
+    gemm(g);
+  };
+  const double each = multiply_adds(first.m, first.n, first.k);
+  const int threads = runtime::threads_for(each * static_cast<double>(count), kThreadGrain);
+  // Products large enough to share among the threads are better shared, one after the other.
+  if (threads == 1 || (count < threads * kTasksPerThread && each > 4 * kThreadGrain)) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (i % 64 == 0 && runtime::interrupted()) return;
+      one(i);
+    }
+    return;
   }
-  if (g.alpha == T(0) || g.k == 0 || g.m == 0 || g.n == 0) return;
-  constexpr int64_t kKc = 256, kMc = 240;
-  const int64_t kc = std::min(kKc, g.k), mc = std::min(kMc, g.m);
-  runtime::Scratch b_scratch(sizeof(T) * static_cast<size_t>(kc * rounded(g.n, kernel.nr)));
-  T* b_packed = b_scratch.as<T>();
-  for (int64_t pc = 0; pc < g.k; pc += kc) {
-    const int64_t k = std::min(kc, g.k - pc);
-    pack(g.b.data + pc * g.b.rs, g.b.cs, g.b.rs, g.n, k, kernel.nr, T(1), b_packed);
-    const int64_t blocks = (g.m + mc - 1) / mc;
-    runtime::parallel_for(blocks, runtime::thread_limit(), [&](int64_t block) {
-      if (runtime::interrupted()) return;
-      const int64_t ic = block * mc, m = std::min(mc, g.m - ic);
-      runtime::Scratch a_scratch(sizeof(T) * static_cast<size_t>(kc * rounded(m, kernel.mr)));
-      runtime::Scratch tile_scratch(sizeof(T) * static_cast<size_t>(kernel.mr * kernel.nr));
-      T* a_packed = a_scratch.as<T>();
-      T* tile = tile_scratch.as<T>();
-      pack(g.a.data + ic * g.a.rs + pc * g.a.cs, g.a.rs, g.a.cs, m, k, kernel.mr, g.alpha,
-           a_packed);
-      for (int64_t jr = 0; jr < g.n; jr += kernel.nr) {
-        for (int64_t ir = 0; ir < m; ir += kernel.mr) {
-          const int rows = static_cast<int>(std::min<int64_t>(kernel.mr, m - ir));
-          const int columns = static_cast<int>(std::min<int64_t>(kernel.nr, g.n - jr));
-          kernel.micro(k, a_packed + ir * k, b_packed + jr * k, tile, kernel.nr, rows, columns,
-                       false);
-          for (int i = 0; i < rows; ++i) {
-            for (int j = 0; j < columns; ++j) {
-              g.c.data[(ic + ir + i) * g.c.rs + (jr + j) * g.c.cs] += tile[i * kernel.nr + j];
-            }
-          }
-        }
-      }
-    });
-  }
+  const int64_t tasks = std::min(count, threads * kTasksPerThread * 4);
+  runtime::parallel_for(tasks, threads, [&](int64_t task) {
+    for (int64_t i = count * task / tasks; i < count * (task + 1) / tasks; ++i) {
+      if (i % 64 == 0 && runtime::interrupted()) return;
+      one(i);
+    }
+  });
 }
 
 template void gemm<float>(const Product<float>&);
 template void gemm<double>(const Product<double>&);
+template void gemm_batched<float>(const Product<float>&, const Batch<float>&);
+template void gemm_batched<double>(const Product<double>&, const Batch<double>&);
+template int64_t packed_size<float>(int64_t, int64_t);
+template int64_t packed_size<double>(int64_t, int64_t);
+template void pack_b<float>(int64_t, int64_t, Matrix<const float>, float*);
+template void pack_b<double>(int64_t, int64_t, Matrix<const double>, double*);
 
 }  // namespace tilegrad::gemm

@@ -40,7 +40,7 @@ void detect_features(CpuInfo& info) {
   const uint64_t state = enabled_state();
   constexpr uint64_t kYmm = 0x6, kZmm = 0xe6;  // SSE and AVX; and opmask, ZMM low, ZMM high
   const Registers extended = cpuid(7);
-  constexpr uint32_t kAvx2 = (1u << 5) | (1u << 8);  // and BMI2
+  constexpr uint32_t kAvx2 = (1u << 5) | (1u << 8);                                // and BMI2
   constexpr uint32_t kAvx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F DQ BW VL
   info.avx2_fma = (state & kYmm) == kYmm && (extended.b & kAvx2) == kAvx2 && (basic.c & kFma);
   info.avx512 = info.avx2_fma && (state & kZmm) == kZmm && (extended.b & kAvx512) == kAvx512;

@@ -1,40 +1,235 @@
-template <class T>
-void gemm_micro(int64_t k, const T* a, const T* b, T* c, int64_t ldc, int m, int n,
-                bool accumulate) {
-  constexpr int MR = gemm_rows<T>(), NV = gemm_vectors<T>(), W = Vec<T>::width;
+// The bodies of the inner kernels: see simd/gemm.h for their contracts.
+
+// C = relu(alpha tile + beta C + bias), skipping what does not apply.
+template <class T, int ROWS, int VECTORS, bool MASKED>
+TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]) {
   using V = Vec<T>;
-  V tile[MR][NV];
+  const bool scaled = t.alpha != T(1), biased = t.row_bias != nullptr || t.column_bias != nullptr;
+  const auto each = [&t, &tile](auto value_of) {
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i)
+    for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 8
+      for (int j = 0; j < VECTORS; ++j) {
+        T* at = t.c + i * t.c_row + j * V::width;
+        const bool masked = MASKED && j == VECTORS - 1;
+        const auto load = [masked, &t](const T* p) {
+          return masked ? V::load(p, t.last) : V::load(p);
+        };
+        const V value = value_of(tile[i][j], at, i, j, load);
+        masked ? value.store(at, t.last) : value.store(at);
+      }
+    }
+  };
+  if (!scaled && !biased && !t.relu && t.beta == T(0)) {
+    each([](V x, const T*, int, int, auto) { return x; });
+  } else if (!scaled && !biased && !t.relu && t.beta == T(1)) {
+    each([](V x, const T* c, int, int, auto load) { return load(c) + x; });
+  } else {
+    each([&](V x, const T* c, int i, int j, auto load) {
+      if (scaled) x = V::splat(t.alpha) * x;
+      if (t.beta != T(0)) x = V::fma(V::splat(t.beta), load(c), x);
+      if (t.row_bias != nullptr) x = x + V::splat(t.row_bias[i]);
+      if (t.column_bias != nullptr) x = x + load(t.column_bias + j * V::width);
+      return t.relu ? V::max(V::zero(), x) : x;  // zero first: a NaN stays
+    });
+  }
+}
+
+// One register tile. The rows of A are reached from every third row's pointer with the scaled
+// strides 0, 1 and 2, which x86 addressing does for free: one kernel serves packed and unpacked
+// operands of any strides. Unrolling k by 2 or 4, prefetching A and a k-major panel of A were
+// tried: no gain.
+template <class T, int ROWS, int VECTORS, bool MASKED>
+void gemm_tile(const Tile<T>& t) {
+  using V = Vec<T>;
+  constexpr int W = V::width, ANCHORS = (ROWS + 2) / 3;
+  const int last = t.last;
+  V tile[ROWS][VECTORS];
 #pragma GCC unroll 16
-    for (int j = 0; j < NV; ++j) tile[i][j] = V::zero();
-  for (int64_t p = 0; p < k; ++p, a += MR, b += NV * W) {
-    V row[NV];
-#pragma GCC unroll 16
-    for (int j = 0; j < NV; ++j) row[j] = V::load(b + j * W);
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-      const V x = V::splat(a[i]);
-#pragma GCC unroll 16
-      for (int j = 0; j < NV; ++j) tile[i][j] = V::fma(x, row[j], tile[i][j]);
+  for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < VECTORS; ++j) {
+      if (t.acc == nullptr) {
+        tile[i][j] = V::zero();
+      } else {
+        const T* at = t.acc + i * t.acc_row + j * W;
+        tile[i][j] = MASKED && j == VECTORS - 1 ? V::load(at, last) : V::load(at);
+      }
     }
   }
+  const T* a[ANCHORS];
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
-    if (i >= m) break;
+  for (int i = 0; i < ANCHORS; ++i) a[i] = t.a + 3 * i * t.a_row;
+  const T* b = t.b;
+  const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step;
+  for (int64_t p = t.k; p > 0; --p) {
+    V row[VECTORS];
+#pragma GCC unroll 8
+    for (int j = 0; j < VECTORS; ++j) {
+      row[j] = MASKED && j == VECTORS - 1 ? V::load(b + j * W, last) : V::load(b + j * W);
+    }
+    b += b_step;
 #pragma GCC unroll 16
-    for (int j = 0; j < NV; ++j) {
-      T* at = c + i * ldc + j * W;
-      const int count = n - j * W;
-      if (count <= 0) break;
-      V value = tile[i][j];
-      if (accumulate) value = value + V::load(at, count);
-      value.store(at, count);
+    for (int i = 0; i < ROWS; ++i) {
+      const V x = V::splat(a[i / 3][(i % 3) * a_row]);
+#pragma GCC unroll 8
+      for (int j = 0; j < VECTORS; ++j) tile[i][j] = V::fma(x, row[j], tile[i][j]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ANCHORS; ++i) a[i] += a_step;
+  }
+  gemm_finish<T, ROWS, VECTORS, MASKED>(t, tile);
+}
+
+template <class T, int ROWS, int COLUMNS>
+void gemm_dot(const DotTile<T>& t) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  V even[ROWS][COLUMNS], odd[ROWS][COLUMNS];
+#pragma GCC unroll 4
+  for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < COLUMNS; ++j) even[i][j] = odd[i][j] = V::zero();
+  }
+  const auto step = [&t](V(&sum)[ROWS][COLUMNS], int64_t p, int count) {
+    V x[ROWS];
+#pragma GCC unroll 4
+    for (int i = 0; i < ROWS; ++i) {
+      const T* at = t.a + i * t.a_row + p;
+      x[i] = count < W ? V::load(at, count) : V::load(at);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < COLUMNS; ++j) {
+      const T* at = t.b + j * t.b_row + p;
+      const V y = count < W ? V::load(at, count) : V::load(at);
+#pragma GCC unroll 4
+      for (int i = 0; i < ROWS; ++i) sum[i][j] = V::fma(x[i], y, sum[i][j]);
+    }
+  };
+  int64_t p = 0;
+  for (; p + 2 * W <= t.k; p += 2 * W) {
+    step(even, p, W);
+    step(odd, p + W, W);
+  }
+  if (p + W <= t.k) {
+    step(even, p, W);
+    p += W;
+  }
+  if (p < t.k) step(odd, p, static_cast<int>(t.k - p));
+#pragma GCC unroll 4
+  for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < COLUMNS; ++j) {
+      T value = t.alpha * V::sum(even[i][j] + odd[i][j]);
+      T& c = t.c[i * t.c_row + j * t.c_column];
+      if (t.beta != T(0)) value += t.beta * c;
+      if (t.row_bias != nullptr) value += t.row_bias[i];
+      if (t.column_bias != nullptr) value += t.column_bias[j];
+      c = t.relu && value < T(0) ? T(0) : value;
     }
   }
 }
 
 template <class T>
+void gemm_pack_copy(int64_t k, int count, int width, const T* in, int64_t in_step, T* out,
+                    int64_t out_step) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  const int full = count / W * W, rest = count - full;
+  for (int64_t p = 0; p < k; ++p, in += in_step, out += out_step) {
+    int x = 0;
+    for (; x < full; x += W) V::load(in + x).store(out + x);
+    for (; x < width; x += W) V::load(in + x, rest + full - x).store(out + x, width - x);
+  }
+}
+
+template <class T>
+void gemm_pack_transpose(int64_t k, int count, int width, const T* in, int64_t in_step, T* out,
+                         int64_t out_step) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  for (int64_t p = 0; p < k; p += W) {
+    const int steps = k - p < W ? static_cast<int>(k - p) : W;
+    for (int x = 0; x < width; x += W) {
+      V block[W];
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) {
+        const T* at = in + (x + i) * in_step + p;
+        block[i] = x + i >= count ? V::zero() : steps == W ? V::load(at) : V::load(at, steps);
+      }
+      V::transpose(block);
+      T* to = out + p * out_step + x;
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) {
+        if (i < steps) block[i].store(to + i * out_step, width - x);
+      }
+    }
+  }
+}
+
+template <class T>
+double gemm_fma_burst(int64_t rounds, T* sink) {
+  using V = Vec<T>;
+  constexpr int CHAINS = 12;  // latency of 4 to 5 cycles x 2 pipes, and registers left in every ISA
+  const V scale = V::splat(T(0.999)), shift = V::splat(T(0.001));
+  V x[CHAINS];
+#pragma GCC unroll 16
+  for (int i = 0; i < CHAINS; ++i) x[i] = V::splat(T(i));
+  for (int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (int i = 0; i < CHAINS; ++i) x[i] = V::fma(x[i], scale, shift);
+  }
+  T total = T(0);
+#pragma GCC unroll 16
+  for (int i = 0; i < CHAINS; ++i) total += V::sum(x[i]);
+  *sink = total;
+  return static_cast<double>(rounds) * CHAINS * V::width;
+}
+
+// The table: tiles of every height up to kGemmRows, as wide as gemm_vectors(height) allows.
+template <class T, int ROWS, int CHOICE>
+constexpr void gemm_add_tile(GemmKernels<T>& kernels) {
+  constexpr int VECTORS = kGemmWidths[CHOICE];
+  if constexpr (VECTORS <= gemm_vectors(ROWS)) {
+    kernels.tile[ROWS][CHOICE][0] = gemm_tile<T, ROWS, VECTORS, false>;
+    kernels.tile[ROWS][CHOICE][1] = gemm_tile<T, ROWS, VECTORS, true>;
+  }
+}
+
+template <class T, int ROWS>
+constexpr void gemm_add_rows(GemmKernels<T>& kernels) {
+  if constexpr (ROWS > 0) {
+    kernels.vectors[ROWS] = gemm_vectors(ROWS);
+    gemm_add_tile<T, ROWS, 0>(kernels);
+    gemm_add_tile<T, ROWS, 1>(kernels);
+    gemm_add_tile<T, ROWS, 2>(kernels);
+    gemm_add_tile<T, ROWS, 3>(kernels);
+    gemm_add_rows<T, ROWS - 1>(kernels);
+  }
+}
+
+template <class T, int ROWS, int COLUMNS>
+constexpr void gemm_add_dots(GemmKernels<T>& kernels) {
+  kernels.dot[ROWS][COLUMNS] = gemm_dot<T, ROWS, COLUMNS>;
+  if constexpr (COLUMNS > 1) {
+    gemm_add_dots<T, ROWS, COLUMNS - 1>(kernels);
+  } else if constexpr (ROWS > 1) {
+    gemm_add_dots<T, ROWS - 1, kGemmDotColumns>(kernels);
+  }
+}
+
+template <class T>
 constexpr GemmKernels<T> gemm_kernels() {
-  return {gemm_rows<T>(), gemm_vectors<T>() * Vec<T>::width, gemm_micro<T>};
+  GemmKernels<T> kernels{};
+  kernels.width = Vec<T>::width;
+  kernels.mr = kGemmRows;
+  for (int i = 0; i < kVectorChoices; ++i) kernels.widths[i] = kGemmWidths[i];
+  gemm_add_rows<T, kGemmRows>(kernels);
+  kernels.dot_rows = kGemmDotRows;
+  kernels.dot_columns = kGemmDotColumns;
+  gemm_add_dots<T, kGemmDotRows, kGemmDotColumns>(kernels);
+  kernels.pack_copy = gemm_pack_copy<T>;
+  kernels.pack_transpose = gemm_pack_transpose<T>;
+  kernels.fma_burst = gemm_fma_burst<T>;
+  return kernels;
 }

@@ -70,6 +70,29 @@ struct Vec<float> {
     const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
   }
+  // Turns 8 rows into 8 columns.
+  static TILEGRAD_INLINE void transpose(Vec (&x)[width]) {
+    __m256 t[8], u[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm256_unpacklo_ps(x[i].v, x[i + 1].v);
+      t[i + 1] = _mm256_unpackhi_ps(x[i].v, x[i + 1].v);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 4) {
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        const __m256d low = _mm256_castps_pd(t[i + j]), high = _mm256_castps_pd(t[i + j + 2]);
+        u[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
+        u[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
+      }
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 4; ++j) {  // u[4 i + j]: rows 4 i ... 4 i + 3 of columns j and j + 4
+      x[j].v = _mm256_permute2f128_ps(u[j], u[4 + j], 0x20);
+      x[4 + j].v = _mm256_permute2f128_ps(u[j], u[4 + j], 0x31);
+    }
+  }
 };
 
 template <>
@@ -129,17 +152,29 @@ struct Vec<double> {
     const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
   }
+  // Turns 4 rows into 4 columns.
+  static TILEGRAD_INLINE void transpose(Vec (&x)[width]) {
+    __m256d t[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i += 2) {
+      t[i] = _mm256_unpacklo_pd(x[i].v, x[i + 1].v);
+      t[i + 1] = _mm256_unpackhi_pd(x[i].v, x[i + 1].v);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 2; ++j) {  // t[2 i + j]: rows 2 i, 2 i + 1 of columns j and j + 2
+      x[j].v = _mm256_permute2f128_pd(t[j], t[2 + j], 0x20);
+      x[2 + j].v = _mm256_permute2f128_pd(t[j], t[2 + j], 0x31);
+    }
+  }
 };
 
-// The register tile of the packed product, in rows and in vectors of columns.
-template <class T>
-constexpr int gemm_rows() {
-  return 6;
-}
-template <class T>
-constexpr int gemm_vectors() {
-  return 2;
-}
+// Rows of the largest register tile: 6 x 2 accumulators, two registers of B and one of A leave one
+// free.
+constexpr int kGemmRows = 6;
+constexpr int kGemmWidths[] = {1, 2, 4, 8};  // tile widths in vectors
+// The widest tile of each height; below three rows more vectors make up for the missing chains.
+constexpr int gemm_vectors(int rows) { return rows == 1 ? 8 : rows == 2 ? 4 : 2; }
+constexpr int kGemmDotRows = 2, kGemmDotColumns = 3;  // two chains each: 12 accumulators
 
 #include "simd/families.inl.h"
 

@@ -21,7 +21,8 @@ struct Vec<float> {
 
   // Lanes below count, which may be anything; the others read as zero and are not written.
   static TILEGRAD_INLINE Mask first(int count) {
-    return static_cast<Mask>(_bzhi_u32(0xffffu, static_cast<unsigned>(count > 0 ? count : 0)));
+    const int lanes = count < 0 ? 0 : count > width ? width : count;
+    return static_cast<Mask>(_bzhi_u32(0xffffu, static_cast<unsigned>(lanes)));
   }
   static TILEGRAD_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static TILEGRAD_INLINE Vec load(const float* p, int count) {
@@ -69,6 +70,36 @@ struct Vec<float> {
     return {_mm512_mask_blend_ps(m, no.v, yes.v)};
   }
   static TILEGRAD_INLINE float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
+  // Turns 16 rows into 16 columns.
+  static TILEGRAD_INLINE void transpose(Vec (&x)[width]) {
+    __m512 t[16], u[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_ps(x[i].v, x[i + 1].v);
+      t[i + 1] = _mm512_unpackhi_ps(x[i].v, x[i + 1].v);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i += 4) {
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        const __m512d low = _mm512_castps_pd(t[i + j]), high = _mm512_castps_pd(t[i + j + 2]);
+        u[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+        u[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+      }
+    }
+#pragma GCC unroll 16
+    for (int j = 0; j < 4;
+         ++j) {  // u[4 i + j]: rows 4 i ... 4 i + 3 of columns j, j + 4, j + 8, j + 12
+      const __m512 a = _mm512_shuffle_f32x4(u[j], u[4 + j], 0x88);
+      const __m512 b = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0x88);
+      const __m512 c = _mm512_shuffle_f32x4(u[j], u[4 + j], 0xdd);
+      const __m512 d = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0xdd);
+      x[j].v = _mm512_shuffle_f32x4(a, b, 0x88);
+      x[4 + j].v = _mm512_shuffle_f32x4(c, d, 0x88);
+      x[8 + j].v = _mm512_shuffle_f32x4(a, b, 0xdd);
+      x[12 + j].v = _mm512_shuffle_f32x4(c, d, 0xdd);
+    }
+  }
 };
 
 template <>
@@ -79,7 +110,8 @@ struct Vec<double> {
 
   // Lanes below count, which may be anything; the others read as zero and are not written.
   static TILEGRAD_INLINE Mask first(int count) {
-    return static_cast<Mask>(_bzhi_u32(0xffu, static_cast<unsigned>(count > 0 ? count : 0)));
+    const int lanes = count < 0 ? 0 : count > width ? width : count;
+    return static_cast<Mask>(_bzhi_u32(0xffu, static_cast<unsigned>(lanes)));
   }
   static TILEGRAD_INLINE Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
   static TILEGRAD_INLINE Vec load(const double* p, int count) {
@@ -125,17 +157,37 @@ struct Vec<double> {
     return {_mm512_mask_blend_pd(m, no.v, yes.v)};
   }
   static TILEGRAD_INLINE double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
+  // Turns 8 rows into 8 columns.
+  static TILEGRAD_INLINE void transpose(Vec (&x)[width]) {
+    __m512d t[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm512_unpacklo_pd(x[i].v, x[i + 1].v);
+      t[i + 1] = _mm512_unpackhi_pd(x[i].v, x[i + 1].v);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 2;
+         ++j) {  // t[2 i + j]: rows 2 i, 2 i + 1 of columns j, j + 2, j + 4, j + 6
+      const __m512d a = _mm512_shuffle_f64x2(t[j], t[2 + j], 0x88);
+      const __m512d b = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0x88);
+      const __m512d c = _mm512_shuffle_f64x2(t[j], t[2 + j], 0xdd);
+      const __m512d d = _mm512_shuffle_f64x2(t[4 + j], t[6 + j], 0xdd);
+      x[j].v = _mm512_shuffle_f64x2(a, b, 0x88);
+      x[2 + j].v = _mm512_shuffle_f64x2(c, d, 0x88);
+      x[4 + j].v = _mm512_shuffle_f64x2(a, b, 0xdd);
+      x[6 + j].v = _mm512_shuffle_f64x2(c, d, 0xdd);
+    }
+  }
 };
 
-// The register tile of the packed product, in rows and in vectors of columns.
-template <class T>
-constexpr int gemm_rows() {
-  return 12;
-}
-template <class T>
-constexpr int gemm_vectors() {
-  return 2;
-}
+// Rows of the largest register tile: 14 x 2 accumulators, two registers of B and one of A leave one
+// free.
+constexpr int kGemmRows = 14;
+constexpr int kGemmWidths[] = {1, 2, 4, 8};  // tile widths in vectors
+// The widest tile of each height. Above six rows two vectors give the chains that the multipliers'
+// latency asks for (4 cycles x 2 pipes); below, more vectors make up for the missing rows.
+constexpr int gemm_vectors(int rows) { return rows <= 2 ? 8 : rows <= 6 ? 4 : 2; }
+constexpr int kGemmDotRows = 4, kGemmDotColumns = 3;  // two chains each: 24 accumulators
 
 #include "simd/families.inl.h"
 

@@ -70,18 +70,13 @@ struct Vec {
   static TILEGRAD_INLINE Mask equal(Vec a, Vec b) { return a.v == b.v; }
   static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) { return m ? yes : no; }
   static TILEGRAD_INLINE T sum(Vec a) { return a.v; }
+  static TILEGRAD_INLINE void transpose(Vec (&)[width]) {}
 };
 
-constexpr int kGemmRows = 3, kGemmVectors = 5;  // the tile: 3 x 5 vectors of one lane
-
-template <class T>
-constexpr int gemm_rows() {
-  return kGemmRows;
-}
-template <class T>
-constexpr int gemm_vectors() {
-  return kGemmVectors;
-}
+constexpr int kGemmRows = 3;
+constexpr int kGemmWidths[] = {1, 2, 4, 5};  // tile widths in vectors of one lane
+constexpr int gemm_vectors(int) { return 5; }
+constexpr int kGemmDotRows = 2, kGemmDotColumns = 3;
 
 #include "simd/families.inl.h"
 

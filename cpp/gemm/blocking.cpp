@@ -1,0 +1,55 @@
+#include "gemm/blocking.h"
+
+#include <algorithm>
+
+namespace tilegrad::gemm {
+namespace {
+
+BlockingOverride override_values{};
+
+int64_t divide_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit; }
+
+// The largest multiple of `unit` that is at most `limit`, but never less than one unit.
+int64_t whole_units(int64_t limit, int64_t unit) {
+  return std::max<int64_t>(1, limit / unit) * unit;
+}
+
+}  // namespace
+
+int64_t k_block(int64_t k, int item) {
+  // Accuracy asks kc <= 384 (the error of one chain grows with its length); a B panel of two
+  // AVX-512 vectors, kc x 128 bytes, has to stay in a 48 KiB L1 beside A. 320 for both types.
+  int64_t most = item == 4 ? 320 : 256;
+  if (override_values.kc != 0) most = override_values.kc;
+  return divide_up(k, std::max<int64_t>(1, divide_up(k, most)));
+}
+
+Blocking choose_blocking(const Shape& s, const Caches& caches) {
+  Blocking choice{};
+  choice.kc = k_block(s.k, s.item);
+  const int64_t nr = int64_t{s.width} * s.vectors;
+  const int64_t a_bytes = s.m * choice.kc * s.item, b_bytes = choice.kc * s.n * s.item;
+
+  // A block of A stays in half of L2 while a block of B, at most a quarter of L3, passes by.
+  choice.mc = whole_units(caches.l2 / 2 / (choice.kc * s.item), s.mr);
+  choice.nc = whole_units(std::max(caches.l2, caches.l3 / 4) / (choice.kc * s.item), nr);
+
+  // Packing pays where lines are read again from a place they have lost: B for every mr rows of A,
+  // A for every nr columns of B.
+  const int64_t row_panels = divide_up(s.m, s.mr), column_panels = divide_up(s.n, nr);
+  choice.pack_b = !s.b_rows || (row_panels > 3 && b_bytes > caches.l1 / 2);
+  choice.pack_a = column_panels > 2 && a_bytes > caches.l1 / 2;
+
+  choice.sliced = !choice.pack_b && row_panels == 1 && s.k * s.n * s.item > caches.l2 / 2;
+
+  if (override_values.mc != 0) choice.mc = whole_units(override_values.mc, s.mr);
+  if (override_values.nc != 0) choice.nc = whole_units(override_values.nc, nr);
+  if (override_values.pack_a != 0) choice.pack_a = override_values.pack_a == 2;
+  if (override_values.pack_b != 0) choice.pack_b = !s.b_rows || override_values.pack_b == 2;
+  choice.sliced = choice.sliced && !choice.pack_b;
+  return choice;
+}
+
+void override_blocking(const BlockingOverride& values) { override_values = values; }
+
+}  // namespace tilegrad::gemm

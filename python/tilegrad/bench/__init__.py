@@ -1,0 +1,1 @@
+"""Benchmarks behind ``tilegrad bench``; their peers (NumPy, PyTorch, JAX) are optional imports."""
