@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 __version__: str
 
@@ -26,3 +26,78 @@ def get_isa() -> str: ...
 def set_isa(name: str) -> str: ...
 def cpu() -> dict[str, Any]: ...
 def fma_peak(dtype: str, threads: int = 1) -> float: ...
+
+class Version:
+    """Counts the in-place changes of one memory block."""
+
+    value: int
+
+class TensorBase:
+    """The struct under :class:`tilegrad.autograd.tensor.Tensor`."""
+
+    _array: Any
+    _node: Any
+    grad: Any
+    _tangents: Any
+    _version: Version | None
+    _hooks: Any
+    _seen: int
+    _requires_grad: bool
+
+    def __new__(cls, array: Any, requires_grad: bool = False, node: Any = None) -> Self: ...
+
+class NodeBase:
+    """The struct under :class:`tilegrad.autograd.node.Node`."""
+
+    op: Any
+    edges: tuple[Any, ...]
+    inputs: Any
+    attrs: dict[str, Any]
+    out: Any
+    shape: Any
+    dtype: Any
+    versions: tuple[int, ...] | None
+    out_version: Version | None
+    hooks: list[Any] | None
+    tensor_mode: bool
+    sequence: int
+
+    def __new__(
+        cls,
+        op: Any,
+        edges: tuple[Any, ...],
+        inputs: Any,
+        attrs: dict[str, Any],
+        out: Any,
+        shape: Any,
+        dtype: Any,
+    ) -> Self: ...
+
+class OpBase:
+    """The native call of :class:`tilegrad.autograd.op.Op`."""
+
+    forward: Callable[..., Any]
+    defaults: dict[str, Any]
+    attributes: tuple[str, ...]
+    arity: int
+    discrete: bool
+    view: bool
+    saves_out: bool
+    saves_inputs: bool
+    _promotes: bool
+    _saved_bits: int
+    _rule_bits: int
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class Operator:
+    """A Python operator made of a function of two operands; NotImplemented for foreign ones."""
+
+    def __new__(cls, function: Callable[..., Any], reflected: bool = False) -> Self: ...
+    def __call__(self, *args: Any) -> Any: ...
+
+def is_grad_enabled() -> bool: ...
+def set_grad_enabled(mode: bool, /) -> bool: ...
+def next_sequence_number() -> int: ...
+def set_autograd_classes(tensor: type, node: type, /) -> None: ...
+def set_op_observer(function: Callable[..., Any] | None, /) -> Callable[..., Any] | None: ...

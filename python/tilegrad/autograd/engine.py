@@ -15,8 +15,8 @@ import numpy as np
 
 from tilegrad.autograd.modes import enable_grad, no_grad
 from tilegrad.autograd.node import FREED, Node, Output
-from tilegrad.autograd.op import vector_space
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.autograd.vector_space import vector_space
 
 _sequence = attrgetter("sequence")
 

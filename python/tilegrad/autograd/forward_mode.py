@@ -21,6 +21,7 @@ import numpy as np
 
 from tilegrad.autograd.node import Output
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.autograd.vector_space import vector_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +135,5 @@ def _save_tangents(results: list[Any]) -> None:
 def _as_tensor(value: Any, like: Tensor) -> Tensor:
     tensor = value if isinstance(value, Tensor) else Tensor(np.asarray(value))
     if tensor.dtype != like.dtype:
-        from tilegrad.autograd.op import vector_space
-
         tensor = vector_space.cast(tensor, like.dtype)
     return tensor

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd import forward_mode
-from tilegrad.autograd.modes import no_grad, state
+from tilegrad.autograd.modes import is_grad_enabled, no_grad
 from tilegrad.autograd.node import FREED, Missing, Node, Output
 from tilegrad.autograd.tensor import Tensor
 
@@ -129,7 +129,7 @@ class _Call:
 
     def _record(self, args: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         ctx = self.ctx
-        if not (state.grad_enabled and any(ctx.needs_input_grad)):
+        if not (is_grad_enabled() and any(ctx.needs_input_grad)):
             return tuple(None if out is None else Tensor(out._array) for out in outputs)
         edges = tuple(
             (a._node if a._node is not None else a) if needs else None
@@ -280,7 +280,7 @@ def once_differentiable(backward: Any) -> Any:
 
     @wraps(backward)
     def wrapped(ctx: Any, *cotangents: Any) -> Any:
-        recorded = state.grad_enabled
+        recorded = is_grad_enabled()
         with no_grad():
             found = backward(ctx, *cotangents)
         if recorded and any(isinstance(c, Tensor) and c._requires_grad for c in cotangents):

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from tilegrad import _native
+
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _State(threading.local):
-    grad_enabled: bool = True
-
-
-state = _State()
 
 
 class _GradMode:
@@ -25,11 +19,10 @@ class _GradMode:
         self._before: list[bool] = []
 
     def __enter__(self) -> None:
-        self._before.append(state.grad_enabled)
-        state.grad_enabled = self.mode
+        self._before.append(_native.set_grad_enabled(self.mode))
 
     def __exit__(self, *exc_info: object) -> None:
-        state.grad_enabled = self._before.pop()
+        _native.set_grad_enabled(self._before.pop())
 
     def __call__(self, function: F) -> F:
         mode = self.mode
@@ -69,13 +62,12 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - the field's name
 
     def __init__(self, mode: bool) -> None:
         super().__init__(mode)
-        self._before.append(state.grad_enabled)
-        state.grad_enabled = mode
+        self._before.append(_native.set_grad_enabled(mode))
 
     def __enter__(self) -> None:
-        state.grad_enabled = self.mode
+        _native.set_grad_enabled(self.mode)
 
 
 def is_grad_enabled() -> bool:
     """Whether operations of this thread record a graph now."""
-    return state.grad_enabled
+    return _native.is_grad_enabled()

@@ -7,24 +7,16 @@ tensors they produced, so a graph holds no reference cycle and is freed by refer
 
 from __future__ import annotations
 
-from itertools import count
 from typing import TYPE_CHECKING, Any
+
+from tilegrad import _native
+from tilegrad._native import Version
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tilegrad.autograd.op import Op
 
-next_sequence_number = count().__next__
-
-
-class Version:
-    """Counts the in-place changes of one memory block; shared by all tensors that view it."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value = 0
+next_sequence_number = _native.next_sequence_number
 
 
 class Missing:
@@ -41,65 +33,17 @@ class Missing:
 FREED = Missing()
 
 
-class Node:
+class Node(_native.NodeBase):
     """One recorded operation: what it was (``op``, ``attrs``), what it saved, where gradients go.
 
     ``edges[i]`` receives the gradient of input i, or is None. ``shape`` and ``dtype`` are the
     result's (tuples of them for an operation with several results): the gradient that arrives has
     this shape. ``versions`` are the in-place counters of ``inputs`` when they were saved, None if
-    all were zero.
+    all were zero; ``out_version`` is the counter of the saved result. ``tensor_mode``: an input
+    carried tangents, so the rules have to be evaluated on tensors.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "attrs",
-        "dtype",
-        "edges",
-        "hooks",
-        "inputs",
-        "op",
-        "out",
-        "out_version",
-        "sequence",
-        "shape",
-        "tensor_mode",
-        "versions",
-    )  # fmt: skip
-
-    op: Op
-    edges: tuple[Edge | None, ...]
-    inputs: Any
-    attrs: dict[str, Any]
-    out: Any
-    out_version: tuple[Version, int] | None
-    shape: Any
-    dtype: Any
-    versions: tuple[int, ...] | None
-    tensor_mode: bool
-    hooks: list[Any] | None
-
-    def __init__(
-        self,
-        op: Op,
-        edges: tuple[Edge | None, ...],
-        inputs: Any,
-        attrs: dict[str, Any],
-        out: Any,
-        shape: Any,
-        dtype: Any,
-    ) -> None:
-        self.op = op
-        self.edges = edges
-        self.inputs = inputs
-        self.attrs = attrs
-        self.out = out
-        self.shape = shape
-        self.dtype = dtype
-        self.versions = None
-        self.out_version = None
-        self.tensor_mode = False
-        self.hooks = None
-        self.sequence = next_sequence_number()
+    __slots__ = ()
 
     @property
     def name(self) -> str:
@@ -113,6 +57,9 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.op.name} backward>"
+
+
+__all__ = ["FREED", "Edge", "Missing", "Node", "Output", "Version", "next_sequence_number"]
 
 
 class Output:

@@ -1,21 +1,9 @@
 """What an operation is: one record of a forward function and its derivative rules.
 
 A rule is a function whose *parameter names* say what it needs, and what it names is what the graph
-saves:
-
-``g``            the cotangent of the result (a tuple of them, with None, for several results)
-``t``            in a jvp rule, the tangent of the input
-``out``          the result
-``x``            an input, by its name in the record
-``x_shape``      the shape of an input, without keeping its values
-``y``            one of several results, by its name in ``outputs``
-``needs``        for a rule of several inputs, which of their gradients are asked for: bools
-``inputs``       all inputs, in an operation that takes any number of them; ``i`` is the position
-anything else    an attribute (axis, stride, ...) by its name in the forward function
-
-A rule that yields several gradients at once stands under their names in one key,
-``"x weight bias"``, and returns a tuple (None where there is no gradient); as a jvp rule it gets
-the tuple of tangents.
+saves; the names are listed in :mod:`tilegrad.autograd.rules`. A rule that yields several gradients
+at once stands under their names in one key, ``"x weight bias"``, and returns a tuple (None where
+there is no gradient); as a jvp rule it gets the tuple of tangents.
 
 Rules are written in operations. Called with arrays they run straight on kernels; called with
 tensors they are recorded and differentiate again. A rule may return a gradient that still has the
@@ -27,30 +15,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd import forward_mode
-from tilegrad.autograd.modes import state
-from tilegrad.autograd.node import Missing, Node, Output, Version
+from tilegrad import _native
+from tilegrad.autograd import forward_mode, rules
+from tilegrad.autograd.node import Node, Output, Version
+from tilegrad.autograd.rules import Rule
 from tilegrad.autograd.tensor import Tensor, edge_of
-
-Rule = Callable[..., Any]
+from tilegrad.autograd.vector_space import vector_space
 
 #: Every operation by name. Tests walk it: an op without rule or test row cannot exist.
 OPS: dict[str, Op] = {}
 
 
-class _Plan(NamedTuple):
-    """How a rule is called: where its arguments come from, which part of its result is meant."""
-
-    rule: Rule
-    sources: tuple[tuple[str, Any], ...]
-    part: int | None
-
-
-class Op:
+class Op(_native.OpBase):
     """An operation on tensors: ``forward`` on arrays, and how derivatives pass through it.
 
     Args:
@@ -99,81 +79,52 @@ class Op:
         self.outputs = tuple(outputs)
         self.view = view
         self.promotes = promotes
+        self._promotes = bool(promotes)
         self.discrete = discrete
         self.batch = batch
-        self._bind_attributes(forward)
+        self._read_attributes()
         self.vjp_rules = dict(vjp or {})
-        self.jvp_rules: dict[str, Rule] = {}
-        self.jvp_kind = "rules"
-        if isinstance(jvp, str):
-            self.jvp_kind = jvp
-            if jvp == "elementwise":
-                self.jvp_rules = self.vjp_rules
-        elif jvp is not None:
-            self.jvp_rules = dict(jvp)
-        self._vjp = self._plans(self.vjp_rules)
-        self._jvp = self._plans(self.jvp_rules)
-        sources = [source for plan in self._vjp if plan for source in plan.sources]
-        named = {kind for kind, _ in sources}
-        self.saves_out = "out" in named or "result" in named
-        #: Of several results, which are saved.
-        self._saved_results = tuple(
-            "out" in named or ("result", i) in sources for i in range(len(self.outputs))
+        self.jvp_kind = jvp if isinstance(jvp, str) else "rules"
+        self.jvp_rules: dict[str, Rule] = (
+            self.vjp_rules
+            if jvp == "elementwise"
+            else {}
+            if isinstance(jvp, str)
+            else dict(jvp or {})
         )
-        self.saves_inputs = "input" in named or "inputs" in named
-        self._saved_mask = tuple(("input", i) in sources for i in range(len(self.inputs)))
+        self._vjp = rules.plans(self, self.vjp_rules)
+        self._jvp = rules.plans(self, self.jvp_rules)
+        self._choose_saved()
         OPS[name] = self
 
     # ---- reading the record -----------------------------------------------------------------
-    def _bind_attributes(self, forward: Callable[..., Any]) -> None:
-        parameters = list(inspect.signature(forward).parameters.values())
-        if self.variadic:
-            parameters = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-        else:
-            parameters = parameters[self.arity :]
-        self.attributes = tuple(p.name for p in parameters if p.name != "out")
+    def _read_attributes(self) -> None:
+        found = list(rules.parameters(self.forward).items())
+        skipped = max(self.arity, 0)  # a "*" operation has keyword-only parameters alone
+        self.attributes = tuple(name for name, _ in found[skipped:] if name != "out")
         self.defaults = {
-            p.name: p.default for p in parameters if p.default is not p.empty and p.name != "out"
+            name: default
+            for name, default in found[skipped:]
+            if default is not inspect.Parameter.empty and name != "out"
         }
 
-    def _plans(self, rules: Mapping[str, Rule]) -> tuple[_Plan | None, ...]:
-        """One plan per input; a rule for several inputs gives each of them its part."""
-        if self.variadic:
-            return (_Plan(rules["*"], self._sources(rules["*"]), None) if rules else None,)
-        plans: dict[str, _Plan] = {}
-        for key, rule in rules.items():
-            names = key.split()
-            for name in names:
-                if name not in self.inputs:
-                    raise TypeError(f"{self.name}: rule for {name!r}, which is no input")
-            sources = self._sources(rule, tuple(map(self.inputs.index, names)))
-            for part, name in enumerate(names):
-                plans[name] = _Plan(rule, sources, part if len(names) > 1 else None)
-        return tuple(plans.get(name) for name in self.inputs)
-
-    def _sources(self, rule: Rule, positions: tuple[int, ...] = ()) -> tuple[tuple[str, Any], ...]:
-        """Where each parameter of ``rule``, which serves the inputs at ``positions``, comes from."""
-        sources: list[tuple[str, Any]] = []
-        for name in inspect.signature(rule).parameters:
-            if name in ("g", "t"):
-                sources.append(("g", None))
-            elif name in ("out", "inputs", "i"):
-                sources.append((name, None))
-            elif name in self.inputs:
-                sources.append(("input", self.inputs.index(name)))
-            elif name.endswith("_shape") and name[:-6] in self.inputs:
-                sources.append(("shape", self.inputs.index(name[:-6])))
-            elif name == "input_shapes":
-                sources.append(("shapes", None))
-            elif name in self.attributes:
-                sources.append(("attribute", name))
-            elif name in self.outputs:
-                sources.append(("result", self.outputs.index(name)))
-            elif name == "needs":
-                sources.append(("needs", positions))
-            else:
-                raise TypeError(f"rule of {self.name}: cannot provide a parameter {name!r}")
-        return tuple(sources)
+    def _choose_saved(self) -> None:
+        """Decide from the vjp rules which inputs and results a node saves."""
+        sources = set()
+        for position, plan in enumerate(self._vjp):
+            for kind, key in plan.sources if plan else ():
+                # The shape of an input is that of its own edge; for another's the input is kept.
+                own = kind == "shape" and (key == position or plan.part is not None)  # type: ignore[union-attr]
+                sources.add(("input", key) if kind == "shape" and not own else (kind, key))
+        kinds = {kind for kind, _ in sources}
+        self.saves_out = bool(kinds & {"out", "result"})
+        self._saved_results = tuple(
+            "out" in kinds or ("result", i) in sources for i in range(len(self.outputs))
+        )
+        self.saves_inputs = bool(kinds & {"input", "inputs"})
+        self._saved_mask = tuple(("input", i) in sources for i in range(len(self.inputs)))
+        self._saved_bits = sum(1 << i for i, saved in enumerate(self._saved_mask) if saved)
+        self._rule_bits = sum(1 << i for i, plan in enumerate(self._vjp) if plan)
 
     def has_vjp(self, position: int) -> bool:
         """Whether there is a derivative rule for input ``position``."""
@@ -200,7 +151,8 @@ class Op:
             attrs[name] = value
         return tuple(inputs), attrs
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        """The call in Python, for whatever the native one leaves: see cpp/bindings/op.cpp."""
         if kwargs or len(args) != self.arity:
             args, attrs = self.bind(args, kwargs)
         else:
@@ -230,13 +182,13 @@ class Op:
         if special:
             return forward_mode.apply(self, args, attrs)
         if self.promotes and (mixed or dtype.kind != "f"):  # type: ignore[union-attr]
-            arrays = promote(args, self.promotes == "float")
+            arrays = vector_space.promote(args, self.promotes == "float")
         return self._record(args, attrs, self.forward(*arrays, **attrs), needs_grad)
 
     def apply_value(self, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         """The result and its graph node for ``args``, whatever tangents they carry."""
         arrays = (
-            promote(args, self.promotes == "float")
+            vector_space.promote(args, self.promotes == "float")
             if self.promotes
             else [value._array if isinstance(value, Tensor) else value for value in args]
         )
@@ -248,7 +200,7 @@ class Op:
     ) -> Any:
         """Wrap ``out`` and, if gradients may be asked for, remember how it was computed."""
         several = type(out) is tuple
-        if needs_grad and state.grad_enabled and not self.discrete:
+        if needs_grad and _native.is_grad_enabled() and not self.discrete:
             node = self._node(args, attrs, out, several)
         else:
             node = None
@@ -259,7 +211,7 @@ class Op:
         if node is not None and out.dtype.kind == "f":
             tensor = Tensor(out, True, node)
             if node.out_version is not None:
-                tensor._version = node.out_version[0]
+                tensor._version = node.out_version
         else:
             tensor = Tensor(out)
         if self.view:
@@ -292,7 +244,7 @@ class Op:
                     tensor_mode = True
             edges.append(edge)
         if self.variadic:
-            attrs = {**attrs, "input_shapes": tuple(_shape(value) for value in args)}
+            attrs = {**attrs, "input_shapes": tuple(rules.shape_of(value) for value in args)}
         saved: Any = None
         if self.saves_inputs:
             saved = (
@@ -312,7 +264,7 @@ class Op:
         if versions is not None and self.saves_inputs:
             node.versions = tuple(versions)
         if self.saves_out:
-            node.out_version = (Version(), 0)
+            node.out_version = Version()
         node.tensor_mode = tensor_mode
         return node
 
@@ -333,7 +285,7 @@ class Op:
         else:
             tensor = Tensor(array, True, Output(node, index, array.shape, array.dtype))
             if node.out_version is not None and node.out[index] is not None:
-                tensor._version = node.out_version[0]
+                tensor._version = node.out_version
         if self.view:
             _share_memory(args[0], tensor)
         return tensor
@@ -352,43 +304,14 @@ class Op:
             plan = self._vjp[0 if self.variadic else position]
             assert plan is not None
             if plan.part is None:
-                part = plan.rule(*self._pull_values(plan, node, (position,), g, as_tensors))
+                part = plan.rule(*rules.pull_values(plan, node, g, (position,), as_tensors))
             else:
                 if plan.rule not in joint:
-                    values = self._pull_values(plan, node, positions, g, as_tensors)
+                    values = rules.pull_values(plan, node, g, positions, as_tensors)
                     joint[plan.rule] = plan.rule(*values)
                 part = joint[plan.rule][plan.part]
             parts.append((position, part))
         return parts
-
-    def _pull_values(
-        self, plan: _Plan, node: Node, positions: Sequence[int], g: Any, as_tensors: bool
-    ) -> list[Any]:
-        values: list[Any] = []
-        for source, key in plan.sources:
-            if source == "g":
-                values.append(g)
-            elif source == "input":
-                values.append(_saved_input(node, key, as_tensors))
-            elif source == "out":
-                values.append(_saved_out(node, as_tensors))
-            elif source == "attribute":
-                values.append(node.attrs[key])
-            elif source == "shape":
-                values.append(node.edges[key].shape)  # type: ignore[union-attr]
-            elif source == "i":
-                values.append(positions[0])
-            elif source == "result":
-                values.append(_saved_out(node, as_tensors)[key])
-            elif source == "needs":
-                values.append(tuple(position in positions for position in key))
-            elif source == "inputs":
-                values.append(
-                    tuple(_saved_input(node, k, as_tensors) for k in range(len(node.edges)))
-                )
-            else:
-                values.append(node.attrs["input_shapes"])
-        return values
 
     def push(
         self, args: tuple[Any, ...], attrs: dict[str, Any], out: Any, tangents: Sequence[Any]
@@ -408,8 +331,7 @@ class Op:
             if tangent is None:
                 continue
             if self.jvp_kind == "multilinear":
-                replaced = (*args[:position], tangent, *args[position + 1 :])
-                part = self(*replaced, **attrs)
+                part = self(*args[:position], tangent, *args[position + 1 :], **attrs)
             else:
                 plan = self._jvp[0 if self.variadic else position]
                 if plan is None:
@@ -419,49 +341,15 @@ class Op:
                         continue
                     joint.add(plan.rule)
                     tangent = tuple(
-                        t for t, p in zip(tangents, self._jvp, strict=True)
-                        if p is not None and p.rule is plan.rule
-                    )  # fmt: skip
-                part = plan.rule(*self._push_values(plan, position, tangent, args, attrs, out))
+                        t
+                        for t, other in zip(tangents, self._jvp, strict=True)
+                        if other is not None and other.rule is plan.rule
+                    )
+                part = plan.rule(*rules.push_values(plan, position, tangent, args, attrs, out))
                 if self.jvp_kind == "elementwise" and part.shape != out.shape:
                     part = vector_space.expand(part, out.shape)
             total = part if total is None else _add_tangents(total, part)
         return total
-
-    def _push_values(
-        self,
-        plan: _Plan,
-        position: int,
-        tangent: Any,
-        args: tuple[Any, ...],
-        attrs: dict[str, Any],
-        out: Any,
-    ) -> list[Any]:
-        values: list[Any] = []
-        for source, key in plan.sources:
-            if source == "g":
-                values.append(tangent)
-            elif source == "input":
-                values.append(args[key])
-            elif source == "out":
-                values.append(out)
-            elif source == "result":
-                values.append(out[key])
-            elif source == "attribute":
-                values.append(attrs[key])
-            elif source == "shape":
-                values.append(_shape(args[key]))
-            elif source == "i":
-                values.append(position)
-            elif source == "inputs":
-                values.append(args)
-            else:
-                values.append(tuple(_shape(value) for value in args))
-        return values
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return value.shape if isinstance(value, Tensor) else np.shape(value)
 
 
 def _zeros_like(value: Any) -> Any:
@@ -479,57 +367,6 @@ def _add_tangents(a: Any, b: Any) -> Any:
     return vector_space.add(a, b)
 
 
-def _saved_input(node: Node, position: int, as_tensors: bool) -> Any:
-    if type(node.inputs) is not tuple:
-        node.inputs.restore(node)
-    value = node.inputs[position]
-    if isinstance(value, Tensor):
-        version = value._version
-        if version is not None:
-            expected = 0 if node.versions is None else node.versions[position]
-            if version.value != expected:
-                raise RuntimeError(
-                    f"input {position} of {node.op.name}, of shape {value.shape}, is needed for "
-                    f"its gradient but was changed in place (version {version.value}, expected "
-                    f"{expected}); clone it before the change"
-                )
-        if as_tensors or value._tangents is not None:
-            return forward_mode.without_dead_levels(value)
-        return value._array
-    return value
-
-
-def _saved_out(node: Node, as_tensors: bool) -> Any:
-    if isinstance(node.out, Missing):
-        node.out.restore(node)
-    version, expected = node.out_version  # type: ignore[misc]
-    if version.value != expected:
-        raise RuntimeError(
-            f"the result of {node.op.name} is needed for its gradient but was changed in place "
-            f"(version {version.value}, expected {expected}); clone it before the change"
-        )
-    out = node.out
-    if type(out) is tuple:
-        return tuple(
-            None
-            if value is None
-            else _restore(value, Output(node, i, value.shape, value.dtype), as_tensors)
-            for i, value in enumerate(out)
-        )
-    return _restore(out, node, as_tensors)
-
-
-def _restore(value: Any, edge: Any, as_tensors: bool) -> Any:
-    """A saved result: an array, or the tensor it was where the rule has to be recorded."""
-    if isinstance(value, Tensor):  # it carries tangents; its edge is left off to avoid a cycle
-        result = Tensor(value._array, True, edge)
-        result._tangents = value._tangents
-        return forward_mode.without_dead_levels(result)
-    if not as_tensors:
-        return value
-    return Tensor(value, True, edge) if value.dtype.kind == "f" else Tensor(value)
-
-
 def _share_memory(source: Any, result: Tensor) -> None:
     """Let a view and its source count in-place changes together."""
     if isinstance(source, Tensor) and np.may_share_memory(source._array, result._array):
@@ -537,26 +374,4 @@ def _share_memory(source: Any, result: Tensor) -> None:
         result._seen = result._version.value
 
 
-class _VectorSpace:
-    """The vector-space operations that the engine itself needs; :mod:`tilegrad.ops` sets them."""
-
-    add: Callable[[Any, Any], Any]
-    #: Sum a value down to a shape that broadcasts to its own.
-    sum_to: Callable[[Any, tuple[int, ...]], Any]
-    #: Broadcast a value up to a shape.
-    expand: Callable[[Any, tuple[int, ...]], Any]
-    #: Convert to a dtype.
-    cast: Callable[[Any, Any], Any]
-    #: Bring a mixture of tensors, arrays and numbers to arrays of a common (floating) dtype.
-    promote: Callable[[Sequence[Any], bool], list[Any]]
-
-
-vector_space: Any = _VectorSpace()
-
-
-def promote(args: Sequence[Any], to_float: bool = False) -> list[Any]:
-    """Arrays of one dtype for the inputs of an operation that mixes dtypes, by torch's rules."""
-    return vector_space.promote(args, to_float)  # type: ignore[no-any-return]
-
-
-__all__ = ["OPS", "Op", "edge_of", "promote", "vector_space"]
+__all__ = ["OPS", "Op", "edge_of", "vector_space"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilegrad import _native
 from tilegrad.autograd.node import Node, Output, Version
 
 Array = npt.NDArray[Any]
@@ -37,43 +38,22 @@ class Hook:
             self.owner.remove(self)
 
 
-class Tensor:
+class Tensor(_native.TensorBase):
     """An n-dimensional array that remembers how it was computed.
 
     Make one with :func:`tilegrad.tensor`. ``requires_grad`` marks a leaf whose ``grad`` is filled
     by :meth:`backward`; results of operations on such tensors require gradients as well.
+
+    Inside, ``_array`` holds the entries, ``_node`` the edge that gradients take (None for a leaf,
+    which is its own edge), ``_tangents`` the forward-mode tangents by level, ``_version`` the
+    in-place counter of the memory block once it is shared or changed, and ``_seen`` the value of
+    the counter that ``_node`` belongs to.
     """
 
-    __slots__ = (
-        "__weakref__", "_array", "_hooks", "_node", "_requires_grad", "_seen", "_tangents",
-        "_version", "grad",
-    )  # fmt: skip
-
-    _array: Array
-    #: The edge that gradients for this tensor take: None for a leaf, which is its own edge.
-    _node: Any
-    _requires_grad: bool
-    grad: Tensor | None
-    #: Forward-mode tangents by level; None outside forward mode.
-    _tangents: dict[int, Tensor] | None
-    #: In-place counter of the memory block; None until someone shares or changes it.
-    _version: Version | None
-    #: Value of the counter that ``_node`` belongs to.
-    _seen: int
-    _hooks: list[Any] | None
+    __slots__ = ()
 
     #: NumPy's operators leave mixed expressions to the tensor.
     __array_priority__ = 1000
-
-    def __init__(self, array: Array, requires_grad: bool = False, node: Any = None) -> None:
-        self._array = array
-        self._requires_grad = requires_grad
-        self._node = node
-        self.grad = None
-        self._tangents = None
-        self._version = None
-        self._seen = 0
-        self._hooks = None
 
     # ---- what it is -------------------------------------------------------------------------
     @property
@@ -216,3 +196,6 @@ def edge_of(tensor: Tensor) -> Any:
 def is_tensor(value: object) -> bool:
     """Whether ``value`` is a :class:`Tensor`."""
     return isinstance(value, Tensor)
+
+
+_native.set_autograd_classes(Tensor, Node)
