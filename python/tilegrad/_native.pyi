@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy.typing as npt
+
 __version__: str
 
 class Kernel:
-    """A kernel: native where there is an implementation that takes the arguments, or else its twin."""
+    """A kernel: native where an implementation takes the arguments, or else its twin."""
 
     def __new__(cls, twin: Callable[..., Any]) -> Kernel: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -35,10 +37,10 @@ class Version:
 class TensorBase:
     """The struct under :class:`tilegrad.autograd.tensor.Tensor`."""
 
-    _array: Any
+    _array: npt.NDArray[Any]
     _node: Any
     grad: Any
-    _tangents: Any
+    _tangents: dict[int, Any] | None
     _version: Version | None
     _hooks: Any
     _seen: int
@@ -57,7 +59,7 @@ class NodeBase:
     shape: Any
     dtype: Any
     versions: tuple[int, ...] | None
-    out_version: Version | None
+    out_version: Any
     hooks: list[Any] | None
     tensor_mode: bool
     sequence: int

@@ -89,7 +89,7 @@ def backward(
     )  # fmt: skip
     for leaf, g in zip(leaves, found, strict=True):
         if g is not None:
-            leaf.grad = g if leaf.grad is None else leaf.grad + g  # type: ignore[operator]
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
 
 
 def grad(

@@ -138,7 +138,7 @@ class _Call:
         arrays = [np.empty(0) if out is None else out._array for out in outputs]
         shapes = tuple(array.shape for array in arrays)
         dtypes = tuple(array.dtype for array in arrays)
-        node = Node(self, edges, (), {}, None, shapes, dtypes)  # type: ignore[arg-type]
+        node = Node(self, edges, (), {}, None, shapes, dtypes)
         node.tensor_mode = True
         ctx._node = node
         wrapped: list[Any] = []
@@ -189,7 +189,7 @@ class _Call:
         return parts
 
     def _check_gradient(self, position: int, gradient: Any, node: Node) -> None:
-        expected = node.edges[position].shape  # type: ignore[union-attr]
+        expected = node.edges[position].shape
         try:
             fits = np.broadcast_shapes(gradient.shape, expected) == gradient.shape
         except ValueError:

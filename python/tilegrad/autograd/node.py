@@ -7,7 +7,7 @@ tensors they produced, so a graph holds no reference cycle and is freed by refer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tilegrad import _native
 from tilegrad._native import Version
@@ -15,6 +15,9 @@ from tilegrad._native import Version
 if TYPE_CHECKING:
     import numpy as np
 
+
+#: A :class:`Node`, an :class:`Output` or a leaf tensor.
+Edge: TypeAlias = Any
 
 next_sequence_number = _native.next_sequence_number
 
@@ -48,7 +51,7 @@ class Node(_native.NodeBase):
     @property
     def name(self) -> str:
         """The operation's name."""
-        return self.op.name
+        return str(self.op.name)
 
     @property
     def next_functions(self) -> tuple[Edge | None, ...]:
@@ -78,6 +81,3 @@ class Output:
 
     def __repr__(self) -> str:
         return f"<{self.node.op.name} backward, result {self.index}>"
-
-
-Edge = "Node | Output | Tensor"
