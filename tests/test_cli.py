@@ -1,0 +1,125 @@
+"""The command line: output, exit codes and one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import tilegrad as tg
+from tilegrad import _native
+from tilegrad.cli import COMMANDS, main
+from tilegrad.cli import check as check_command
+from tilegrad.kernels.compare import KernelMismatchError
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tilegrad", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_version_and_help():
+    version = run("--version")
+    assert (version.returncode, version.stdout.split()) == (0, ["tilegrad", _native.__version__])
+    help_text = run("--help")
+    assert help_text.returncode == 0
+    assert all(name in help_text.stdout for name in COMMANDS)
+
+
+def test_no_command_shows_the_help_and_fails(capsys):
+    assert main([]) == 2
+    assert "tilegrad check" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_teaches(command, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+def test_unknown_command_and_option(capsys):
+    for arguments in (["no-such-command"], ["info", "--no-such-option"]):
+        with pytest.raises(SystemExit) as leaving:
+            main(arguments)
+        assert leaving.value.code == 2
+        assert "usage: tilegrad" in capsys.readouterr().err
+
+
+def test_help_imports_no_command_and_no_heavy_module():
+    code = (
+        "import sys; from tilegrad.cli import main; main(['--version'])\n"
+        "heavy = {'torch', 'matplotlib', 'sklearn', 'tqdm', 'scipy', 'tilegrad.cli.check'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_info_tells_the_machine(capsys):
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["instruction set"] == _native.get_isa()
+    assert facts["caches"]["l1d"] > 0
+    tg.show_config()
+    text = capsys.readouterr().out
+    assert _native.__version__ in text
+    assert "instruction set" in text
+
+
+@pytest.mark.parametrize("isa", _native.available_isas())
+def test_info_under_a_forced_instruction_set(isa):
+    done = run("info", "--json", TILEGRAD_ISA=isa)
+    assert json.loads(done.stdout)["instruction set"] == isa
+
+
+def test_check_of_some_kernels(capsys):
+    assert main(["check", "matmul", "softmax"]) == 0
+    text = capsys.readouterr().out
+    assert "gemm" in text
+    assert all(isa in text for isa in _native.available_isas())
+    assert main(["check", "-v", "--isa", "portable", "relu"]) == 0
+    assert "relu" in capsys.readouterr().out
+
+
+def test_check_names_an_unknown_kernel_and_a_near_one(capsys):
+    assert main(["check", "matmull"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "matmul," in lines[0]
+
+
+def test_check_fails_when_a_kernel_differs(monkeypatch, capsys):
+    real = check_command.checked_call
+
+    def broken(kernel, args, kwargs):
+        if kernel.__name__ == "relu":
+            raise KernelMismatchError("relu: result[0] is off")
+        return real(kernel, args, kwargs)
+
+    monkeypatch.setattr(check_command, "checked_call", broken)
+    assert main(["check", "relu", "add"]) == 1
+    text = capsys.readouterr().out
+    assert "FAILED" in text
+    assert "relu (float32, contiguous)" in text
+
+
+def test_interrupt_is_not_a_traceback(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check_command, "check_kernel", interrupted)
+    assert main(["check", "relu"]) == 130
+    assert "interrupted" in capsys.readouterr().err
