@@ -8,7 +8,6 @@ import pickle
 
 import numpy as np
 import pytest
-
 from tilegrad import _native, kernels
 
 

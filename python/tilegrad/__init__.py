@@ -1,8 +1,24 @@
 """tilegrad: matrix kernels, autograd and matrix calculus for small networks on a CPU."""
 
-from tilegrad import kernels
+from tilegrad import autograd, kernels, ops
 from tilegrad._native import __version__
+from tilegrad.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tilegrad.autograd.tensor import Tensor
 from tilegrad.config import show_config
+from tilegrad.functions import *  # noqa: F403
 from tilegrad.kernels.dispatch import backend, verify
 
-__all__ = ["__version__", "backend", "kernels", "show_config", "verify"]
+__all__ = [
+    "Tensor",
+    "__version__",
+    "autograd",
+    "backend",
+    "enable_grad",
+    "is_grad_enabled",
+    "kernels",
+    "no_grad",
+    "ops",
+    "set_grad_enabled",
+    "show_config",
+    "verify",
+]

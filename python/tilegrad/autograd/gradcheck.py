@@ -34,7 +34,7 @@ def _numerical(
     function: Callable[..., Any], inputs: Sequence[Any], position: int, eps: float
 ) -> list[Array]:
     """Jacobians (outputs' sizes by the input's size) by central differences."""
-    values = [Tensor(np.array(x._array)) if isinstance(x, Tensor) else x for x in inputs]
+    values = [Tensor(np.array(x._array, order="C")) if isinstance(x, Tensor) else x for x in inputs]
     columns: list[list[Array]] = []
     entries = values[position]._array.reshape(-1)
     for k in range(entries.size):
@@ -58,7 +58,7 @@ def _reverse(outputs: Sequence[Tensor], x: Tensor) -> list[Array]:
         jacobian = np.zeros((out._array.size, x._array.size))
         if out._requires_grad:
             for row in range(out._array.size):
-                cotangent = np.zeros_like(out._array)
+                cotangent = np.zeros(out.shape, out.dtype)
                 cotangent.reshape(-1)[row] = 1.0
                 (g,) = grad(out, x, cotangent, retain_graph=True, allow_unused=True)
                 if g is not None:

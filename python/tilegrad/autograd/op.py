@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,10 @@ class Op(_native.OpBase):
                 raise TypeError(f"{self.name} has no argument {name!r}")
             attrs[name] = value
         return tuple(inputs), attrs
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """An operation that stands in a class is a method of its tensors."""
+        return self if instance is None else MethodType(self, instance)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         """The call in Python, for whatever the native one leaves: see cpp/bindings/op.cpp."""

@@ -1,6 +1,35 @@
 """The operations: one short record each, forward kernel and derivative rules."""
 
 from tilegrad.autograd.op import OPS
-from tilegrad.ops import arithmetic, products, reduction, shape
+from tilegrad.ops import (
+    arithmetic,
+    comparison,
+    cumulative,
+    exponential,
+    indexing,
+    power,
+    products,
+    promotion,
+    reduction,
+    selection,
+    shape,
+    softmax,
+    trigonometric,
+)
 
-__all__ = ["OPS", "arithmetic", "products", "reduction", "shape"]
+__all__ = [
+    "OPS",
+    "arithmetic",
+    "comparison",
+    "cumulative",
+    "exponential",
+    "indexing",
+    "power",
+    "products",
+    "promotion",
+    "reduction",
+    "selection",
+    "shape",
+    "softmax",
+    "trigonometric",
+]

@@ -1,10 +1,14 @@
-"""Sums, products, quotients and powers, entry by entry."""
+"""Sums, products, quotients, remainders and rounding, entry by entry."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from tilegrad import kernels
 from tilegrad.autograd.op import vector_space
-from tilegrad.ops.define import elementwise
+from tilegrad.ops.define import elementwise, flat, vanish
 
 add = elementwise(
     "add", kernels.add, "x y", promotes=True,
@@ -32,6 +36,7 @@ divide = elementwise(
 )  # fmt: skip
 
 negative = elementwise("negative", kernels.negative, "x", promotes=True, x=lambda g: negative(g))
+positive = elementwise("positive", kernels.positive, "x", promotes=True, x=lambda g: g)
 
 square = elementwise(
     "square", kernels.square, "x", promotes=True,
@@ -41,6 +46,60 @@ square = elementwise(
 reciprocal = elementwise(
     "reciprocal", kernels.reciprocal, "x",
     x=lambda g, out: negative(multiply(g, square(out))),
+)  # fmt: skip
+
+# ---- quotients with a whole number, remainders ---------------------------------------------------
+
+floor_divide = flat("floor_divide", kernels.floor_divide, "x y")
+
+#: x - y floor(x / y)
+remainder = elementwise(
+    "remainder", kernels.remainder, "x y", promotes=True,
+    x=lambda g: g,
+    y=lambda g, x, y: negative(multiply(g, floor(divide(x, y)))),
+)  # fmt: skip
+
+#: x - y trunc(x / y)
+fmod = elementwise(
+    "fmod", kernels.fmod, "x y", promotes=True,
+    x=lambda g: g,
+    y=lambda g, x, y: negative(multiply(g, trunc(divide(x, y)))),
+)  # fmt: skip
+
+
+# ---- sign and rounding ---------------------------------------------------------------------------
+
+
+def _sign(x: Any) -> Any:
+    return x.copy() if np.asarray(x).dtype == bool else kernels.sign(x)
+
+
+def _whole(rounding: Any) -> Any:
+    """A rounding kernel that leaves integers as they are."""
+    return lambda x: np.array(x) if np.asarray(x).dtype.kind in "iub" else rounding(x)
+
+
+sign = flat("sign", _sign, "x")
+floor = flat("floor", _whole(kernels.floor), "x")
+ceil = flat("ceil", _whole(kernels.ceil), "x")
+trunc = flat("trunc", _whole(kernels.trunc), "x")
+round = flat("round", _whole(kernels.round), "x")
+
+absolute = elementwise(
+    "absolute", kernels.absolute, "x", promotes=True,
+    x=lambda g, x: multiply(g, sign(x)),
+)  # fmt: skip
+
+#: The fraction x - trunc(x).
+frac = elementwise(
+    "frac", lambda x: kernels.subtract(x, kernels.trunc(x)), "x", promotes=True, x=lambda g: g
+)
+
+#: The magnitude of x with the sign of y: where x is 0 torch's subgradient is 0.
+copysign = elementwise(
+    "copysign", kernels.copysign, "x y",
+    x=lambda g, x, y: multiply(g, multiply(sign(x), copysign(1.0, y))),
+    y=lambda g: vanish(g),
 )  # fmt: skip
 
 vector_space.add = add

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tilegrad.autograd.op import Op, Rule
 
 
@@ -68,3 +70,16 @@ def discrete(name: str, forward: Callable[..., Any], inputs: str, *, batch: Any 
         name, forward, inputs=inputs if inputs == "*" else inputs.split(), discrete=True,
         promotes=True, batch=batch or "elementwise",
     )  # fmt: skip
+
+
+def flat(name: str, forward: Callable[..., Any], inputs: str) -> Op:
+    """A floating operation on entries that is piecewise constant: its derivative is 0, not absent.
+
+    The result stays in the graph, so that ``backward`` through a rounding fills zeros.
+    """
+    rules = {parameter: lambda g: vanish(g) for parameter in inputs.split()}
+    return elementwise(name, forward, inputs, promotes=True, **rules)
+
+
+#: Zeros in place of a gradient.
+vanish = elementwise("vanish", lambda x: np.zeros_like(x), "x", promotes=True, x=lambda g: vanish(g))

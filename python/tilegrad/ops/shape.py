@@ -90,7 +90,9 @@ def is_basic(index: Any) -> bool:
     """Whether NumPy answers ``index`` with a view: integers, slices, None and Ellipsis only."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(
-        part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer))
+        part is None
+        or part is Ellipsis
+        or (isinstance(part, (slice, int, np.integer)) and not isinstance(part, bool))
         for part in parts
     )
 
@@ -105,6 +107,63 @@ put = linear(
     "put", _setitem_zeros, "g0",
     g0=lambda g, index: getitem(g, index),
 )  # fmt: skip
+
+# ---- diagonals and triangles ---------------------------------------------------------------------
+
+
+def _diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    return np.diagonal(x, offset, axis1, axis2)
+
+
+def _put_diagonal(
+    g0: Any, shape: tuple[int, ...], offset: int = 0, axis1: int = 0, axis2: int = 1
+) -> Any:
+    out = np.zeros(shape, dtype=g0.dtype)
+    cut = [slice(None)] * out.ndim
+    cut[axis1] = slice(max(-offset, 0), None)
+    cut[axis2] = slice(max(offset, 0), None)
+    diagonal = np.diagonal(out[tuple(cut)], 0, axis1, axis2)
+    diagonal.flags.writeable = True
+    diagonal[...] = g0
+    return out
+
+
+#: The diagonal of two axes, as the last axis.
+diagonal = linear(
+    "diagonal", _diagonal, "x", view=True,
+    x=lambda g, x_shape, offset, axis1, axis2: put_diagonal(g, x_shape, offset, axis1, axis2),
+)  # fmt: skip
+
+#: Zeros with ``g0`` on a diagonal.
+put_diagonal = linear(
+    "put_diagonal", _put_diagonal, "g0",
+    g0=lambda g, offset, axis1, axis2: diagonal(g, offset, axis1, axis2),
+)  # fmt: skip
+
+tril = linear("tril", lambda x, k=0: np.tril(x, k), "x", x=lambda g, k: tril(g, k))
+triu = linear("triu", lambda x, k=0: np.triu(x, k), "x", x=lambda g, k: triu(g, k))
+
+roll = linear(
+    "roll", lambda x, shift, axis=None: np.roll(x, shift, axis), "x",
+    x=lambda g, shift, axis: roll(g, _negated(shift), axis),
+)  # fmt: skip
+
+
+def _negated(shift: Any) -> Any:
+    return tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+
+
+def _pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
+    return np.pad(x, widths, constant_values=value) if np.ndim(x) else np.array(x)
+
+
+def _inside(g: Any, widths: Sequence[tuple[int, int]], x_shape: tuple[int, ...]) -> Any:
+    index = (slice(low, low + n) for (low, _), n in zip(widths, x_shape, strict=True))
+    return getitem(g, tuple(index))
+
+
+#: ``x`` with (low, high) entries of 0 added along every axis.
+zero_pad = linear("zero_pad", lambda x, widths: _pad(x, widths), "x", x=_inside)
 
 vector_space.sum_to = sum_to
 vector_space.expand = expand

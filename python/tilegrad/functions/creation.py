@@ -52,3 +52,7 @@ def _plain(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_plain(item) for item in data]
     return data
+
+__all__ = [
+    "tensor",
+]  # fmt: skip

@@ -1,0 +1,110 @@
+"""Python's operators on tensors: one frame above the operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tilegrad.autograd.tensor import Tensor
+from tilegrad.ops import arithmetic, comparison, products
+from tilegrad.ops.power import power
+
+#: What an operation takes beside a tensor.
+OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
+
+
+def _binary(op: Any) -> tuple[Any, Any]:
+    def operator(self: Tensor, other: Any) -> Any:
+        return op(self, other) if isinstance(other, OPERANDS) else NotImplemented
+
+    def reflected(self: Tensor, other: Any) -> Any:
+        return op(other, self) if isinstance(other, OPERANDS) else NotImplemented
+
+    return operator, reflected
+
+
+def _pow(self: Tensor, other: Any) -> Any:
+    if type(other) in (int, float) and other == 2:
+        return arithmetic.square(self)
+    return power(self, other) if isinstance(other, OPERANDS) else NotImplemented
+
+
+_ARITHMETIC = {
+    "add": arithmetic.add,
+    "sub": arithmetic.subtract,
+    "mul": arithmetic.multiply,
+    "truediv": arithmetic.divide,
+    "floordiv": arithmetic.floor_divide,
+    "mod": arithmetic.remainder,
+    "pow": power,
+    "matmul": products.matmul,
+    "and": comparison.bitwise_and,
+    "or": comparison.bitwise_or,
+    "xor": comparison.bitwise_xor,
+    "lshift": comparison.left_shift,
+    "rshift": comparison.right_shift,
+}
+_COMPARISON = {
+    "eq": comparison.equal,
+    "ne": comparison.not_equal,
+    "lt": comparison.less,
+    "le": comparison.less_equal,
+    "gt": comparison.greater,
+    "ge": comparison.greater_equal,
+}
+
+
+def _number(tensor: Tensor, kind: str) -> Any:
+    if tensor._array.size != 1:
+        raise RuntimeError(
+            f"{kind}() of a tensor of shape {tensor.shape}: only one entry has a value of its own; "
+            "use .any() or .all() to ask about many"
+        )
+    return tensor._array.item()
+
+
+def _index(self: Tensor) -> int:
+    if self._array.dtype.kind not in "iub" or self._array.size != 1:
+        raise TypeError(
+            f"only a tensor with one integer entry is an index, not shape {self.shape} of "
+            f"{self.dtype}"
+        )
+    return int(self._array.item())
+
+
+def _len(self: Tensor) -> int:
+    if not self._array.ndim:
+        raise TypeError("len() of a tensor without dimensions")
+    return len(self._array)
+
+
+def _contains(self: Tensor, value: Any) -> bool:
+    return bool(np.any(comparison.equal(self, value)._array))
+
+
+def attach() -> None:
+    """Give :class:`Tensor` Python's operators."""
+    for name, op in _ARITHMETIC.items():
+        operator, reflected = _binary(op)
+        setattr(Tensor, f"__{name}__", operator)
+        setattr(Tensor, f"__r{name}__", reflected)
+    for name, op in _COMPARISON.items():
+        setattr(Tensor, f"__{name}__", _binary(op)[0])
+    methods: dict[str, Any] = {
+        "pow": _pow,
+        "neg": lambda self: arithmetic.negative(self),
+        "pos": lambda self: self,
+        "abs": lambda self: arithmetic.absolute(self),
+        "invert": lambda self: comparison.bitwise_not(self),
+        "bool": lambda self: bool(_number(self, "bool")),
+        "float": lambda self: float(_number(self, "float")),
+        "int": lambda self: int(_number(self, "int")),
+        "complex": lambda self: complex(_number(self, "complex")),
+        "index": _index,
+        "len": _len,
+        "contains": _contains,
+        "hash": lambda self: id(self),
+    }
+    for name, method in methods.items():
+        setattr(Tensor, f"__{name}__", method)

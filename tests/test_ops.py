@@ -1,0 +1,127 @@
+"""Every operation: values against an oracle, derivatives of first and second order in both modes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tilegrad as tg
+from cases import CASES, WITHOUT_ROW, Case
+from tilegrad.autograd import forward_mode
+from tilegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from tilegrad.ops import OPS
+
+EXECUTED: dict[str, int] = {"value": 0, "first": 0, "adjoint": 0, "second": 0}
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == np.float64
+
+
+def _differentiable(row: Case) -> list[int]:
+    op = OPS[row.op]
+    if op.discrete:
+        return []
+    return [i for i, x in enumerate(row.draw()) if _is_float(x) and op.has_vjp(i)]
+
+
+SMOOTH = [row for row in CASES if _differentiable(row)]
+
+
+def _tensors(row: Case, requires_grad: bool) -> list[Any]:
+    chosen = _differentiable(row)
+    return [
+        tg.tensor(x, requires_grad=requires_grad and i in chosen) if isinstance(x, np.ndarray) else x
+        for i, x in enumerate(row.draw())
+    ]
+
+
+def _call(row: Case) -> Any:
+    return lambda *xs: OPS[row.op](*xs, **row.attrs)
+
+
+def _several(out: Any) -> tuple[Any, ...]:
+    return out if isinstance(out, tuple) else (out,)
+
+
+def test_no_operation_without_row():
+    assert not WITHOUT_ROW, f"operations without a row in tests/cases*.py: {WITHOUT_ROW}"
+
+
+def test_no_operation_without_rules():
+    for name, op in OPS.items():
+        if op.discrete:
+            continue
+        assert op.vjp_rules, f"{name} has no vjp rule and is not discrete"
+        if op.jvp_kind == "rules":
+            assert set(op.jvp_rules) == set(op.vjp_rules), f"{name}: vjp and jvp rules differ"
+
+
+@pytest.mark.parametrize("row", CASES, ids=str)
+def test_value(row: Case):
+    expected = _several(row.oracle(*row.draw(), **row.attrs))
+    outs = {
+        "arrays": _call(row)(*row.draw()),
+        "tensors": _call(row)(*_tensors(row, False)),
+        "recorded": _call(row)(*_tensors(row, True)),
+    }
+    for how, out in outs.items():
+        assert len(_several(out)) == len(expected)
+        for value, wanted in zip(_several(out), expected, strict=True):
+            assert value.shape == np.shape(wanted), how
+            np.testing.assert_allclose(
+                np.asarray(value.detach() if how != "arrays" else value), wanted, rtol=row.rtol,
+                atol=row.rtol,
+            )  # fmt: skip
+    single = [x.astype(np.float32) if _is_float(x) else x for x in row.draw()]
+    out = _several(_call(row)(*single))[0]
+    assert out.dtype != np.float64 or "dtype" in row.attrs, "float32 does not stay float32"
+    EXECUTED["value"] += 1
+
+
+@pytest.mark.parametrize("row", SMOOTH, ids=str)
+def test_first_derivatives(row: Case):
+    gradcheck(_call(row), _tensors(row, True), rtol=1e-6, atol=1e-6)
+    EXECUTED["first"] += 1
+
+
+@pytest.mark.parametrize("row", SMOOTH, ids=str)
+def test_reverse_and_forward_are_adjoint(row: Case):
+    """<vjp g, t> = <g, jvp t>: far sharper than differences."""
+    rng = np.random.default_rng(1)
+    xs = _tensors(row, True)
+    chosen = _differentiable(row)
+    outs = [out for out in _several(_call(row)(*xs)) if out.dtype.kind == "f"]
+    cotangents = [rng.standard_normal(out.shape) for out in outs]
+    gradients = tg.autograd.grad(
+        outs, [xs[i] for i in chosen], cotangents, allow_unused=True, materialize_grads=True
+    )
+    tangents = {i: rng.standard_normal(xs[i].shape) for i in chosen}
+    with forward_mode.level() as level:
+        args = [
+            forward_mode.dual(x, tg.tensor(tangents[i]), level) if i in tangents else x
+            for i, x in enumerate(xs)
+        ]
+        pushed = [out for out in _several(_call(row)(*args)) if out.dtype.kind == "f"]
+        found = [forward_mode.tangent_of(out, level) for out in pushed]
+    left = sum(np.sum(g.numpy() * tangents[i]) for i, g in zip(chosen, gradients, strict=True))
+    parts = [c * t.detach().numpy() for c, t in zip(cotangents, found, strict=True) if t is not None]
+    right = sum(np.sum(part) for part in parts)
+    scale = max(sum(np.sum(np.abs(part)) for part in parts), 1.0)
+    assert abs(left - right) <= 1e-13 * scale
+    EXECUTED["adjoint"] += 1
+
+
+@pytest.mark.parametrize("row", [row for row in SMOOTH if row.second_order], ids=str)
+def test_second_derivatives(row: Case):
+    gradgradcheck(_call(row), _tensors(row, True), rtol=1e-5, atol=1e-5)
+    EXECUTED["second"] += 1
+
+
+def test_all_of_the_table_was_run(request: pytest.FixtureRequest):
+    """A table that silently shrinks would pass every test above."""
+    if len([item for item in request.session.items if "test_ops.py" in item.nodeid]) < 300:
+        pytest.skip("only part of this file was selected")
+    assert EXECUTED["value"] == len(CASES) >= 190
+    assert EXECUTED["first"] == EXECUTED["adjoint"] == len(SMOOTH) >= 120
