@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.modes import state
+from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions import elementwise, products, reductions, shaping
 from tilegrad.ops import comparison, cumulative, selection
@@ -128,7 +128,7 @@ def _needs_gradient(value: Any) -> bool:
         return any(map(_needs_gradient, value))
     if not isinstance(value, Tensor):
         return False
-    return value._tangents is not None or (value._requires_grad and state.grad_enabled)
+    return value._tangents is not None or (value._requires_grad and is_grad_enabled())
 
 
 def _plain(value: Any) -> Any:

@@ -120,5 +120,3 @@ def argsort_array(x: Any, axis: int = -1, descending: bool = False) -> Any:
     # sorting the mirrored array and mirroring back keeps equal entries in order
     mirrored = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
     return np.flip(x.shape[axis] - 1 - mirrored, axis)
-
-
