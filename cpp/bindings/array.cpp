@@ -1,6 +1,10 @@
 #include "bindings/array.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime/recycle.h"
 
 namespace tilegrad::bindings {
 namespace {
@@ -27,6 +31,32 @@ int8_t dtype_of(int type_number) {
     default:
       return kUnsupported;
   }
+}
+
+// NumPy's allocator for our large results: an array made with it frees and resizes through it, wherever
+// that happens.
+PyDataMem_Handler recycling = {
+    "tilegrad recycling",
+    1,
+    {nullptr, [](void*, size_t bytes) { return runtime::recycle_allocate(bytes); },
+     [](void*, size_t count, size_t item) {
+       void* data = runtime::recycle_allocate(count * item);
+       return data != nullptr ? std::memset(data, 0, count * item) : nullptr;
+     },
+     [](void*, void* data, size_t bytes) { return runtime::recycle_reallocate(data, bytes); },
+     [](void*, void* data, size_t) { runtime::recycle_free(data); }}};
+
+// Results below this come from the heap, whose pages stay: glibc maps fresh ones from here on.
+constexpr int64_t kRecycledBytes = 128 << 10;
+
+PyObject* make_recycled(int ndim, npy_intp* dims, int type_number) {
+  static PyObject* const handler = PyCapsule_New(&recycling, "mem_handler", nullptr);
+  if (handler == nullptr) return nullptr;
+  const PyRef previous(PyDataMem_SetHandler(handler));
+  if (!previous) return nullptr;
+  PyRef array(PyArray_SimpleNew(ndim, dims, type_number));
+  const PyRef ours(PyDataMem_SetHandler(previous.get()));
+  return ours ? array.release() : nullptr;
 }
 
 constexpr int kTypeNumbers[] = {NPY_FLOAT, NPY_DOUBLE, NPY_INT32, NPY_INT64, NPY_UBYTE, NPY_BOOL};
@@ -83,8 +113,14 @@ bool as_writable_array(PyObject* object, ArrayRef& out) {
 
 PyRef new_array(DType dtype, int ndim, const int64_t* shape, ArrayRef& out) {
   npy_intp dims[kMaxDims];
-  std::copy_n(shape, ndim, dims);
-  PyRef array(PyArray_SimpleNew(ndim, dims, kTypeNumbers[static_cast<int>(dtype)]));
+  double bytes = static_cast<double>(item_size(dtype));
+  for (int i = 0; i < ndim; ++i) {
+    dims[i] = shape[i];
+    bytes *= static_cast<double>(shape[i]);
+  }
+  const int type_number = kTypeNumbers[static_cast<int>(dtype)];
+  PyRef array(bytes < kRecycledBytes ? PyArray_SimpleNew(ndim, dims, type_number)
+                                     : make_recycled(ndim, dims, type_number));
   if (!array) throw PythonError();
   out.data = PyArray_DATA(reinterpret_cast<PyArrayObject*>(array.get()));
   out.dtype = dtype;
@@ -96,6 +132,24 @@ PyRef new_array(DType dtype, int ndim, const int64_t* shape, ArrayRef& out) {
     stride *= shape[i];
   }
   return array;
+}
+
+bool overlaps_itself(const ArrayRef& a) {
+  // Sorted by stride, every axis has to step over all that the smaller ones reach.
+  int order[kMaxDims];
+  int count = 0;
+  for (int i = 0; i < a.ndim; ++i) {
+    if (a.shape[i] > 1) order[count++] = i;
+  }
+  std::sort(order, order + count,
+            [&a](int i, int j) { return std::abs(a.strides[i]) < std::abs(a.strides[j]); });
+  int64_t reach = 0;
+  for (int i = 0; i < count; ++i) {
+    const int64_t stride = std::abs(a.strides[order[i]]);
+    if (stride <= reach) return true;
+    reach += stride * (a.shape[order[i]] - 1);
+  }
+  return false;
 }
 
 bool may_overlap(const ArrayRef& a, const ArrayRef& b) {

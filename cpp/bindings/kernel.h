@@ -32,6 +32,7 @@
 #include <type_traits>
 
 #include "bindings/array.h"
+#include "bindings/packed.h"
 #include "bindings/python.h"
 #include "runtime/threads.h"
 
@@ -125,10 +126,15 @@ constexpr double kReleaseGilWork = 5e5;
 // Runs a call described as data; `work` is its number of elementary operations.
 template <class Call>
 void execute(const Call& call, double work) {
-  static_assert(std::is_trivially_copyable_v<Call>, "a call is plain data");
+  static_assert(std::is_trivially_copyable_v<Call> && std::is_standard_layout_v<Call>,
+                "a call is plain data that begins with its arrays");
   if (call_observer != nullptr) {
     call_observer->see(call_observer->self, detail::run_erased<Call>, &call, sizeof call,
                        Call::kInputs, Call::kOutputs);
+  }
+  if (packed_handles != 0) {
+    const auto* arrays = reinterpret_cast<const ArrayRef*>(&call);
+    for (int i = 0; i < Call::kOutputs; ++i) note_written(arrays[Call::kInputs + i]);
   }
   if (work < kReleaseGilWork) {
     Call::run(call);
