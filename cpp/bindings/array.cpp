@@ -33,8 +33,8 @@ int8_t dtype_of(int type_number) {
   }
 }
 
-// NumPy's allocator for our large results: an array made with it frees and resizes through it, wherever
-// that happens.
+// NumPy's allocator for our large results: an array made with it frees and resizes through it,
+// wherever that happens.
 PyDataMem_Handler recycling = {
     "tilegrad recycling",
     1,
@@ -138,14 +138,16 @@ bool overlaps_itself(const ArrayRef& a) {
   // Sorted by stride, every axis has to step over all that the smaller ones reach.
   int order[kMaxDims];
   int count = 0;
+  const auto stride_of = [&a](int axis) { return std::abs(a.strides[axis]); };
   for (int i = 0; i < a.ndim; ++i) {
-    if (a.shape[i] > 1) order[count++] = i;
+    if (a.shape[i] <= 1) continue;
+    int at = count++;
+    for (; at > 0 && stride_of(order[at - 1]) > stride_of(i); --at) order[at] = order[at - 1];
+    order[at] = i;
   }
-  std::sort(order, order + count,
-            [&a](int i, int j) { return std::abs(a.strides[i]) < std::abs(a.strides[j]); });
   int64_t reach = 0;
   for (int i = 0; i < count; ++i) {
-    const int64_t stride = std::abs(a.strides[order[i]]);
+    const int64_t stride = stride_of(order[i]);
     if (stride <= reach) return true;
     reach += stride * (a.shape[order[i]] - 1);
   }

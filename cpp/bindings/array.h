@@ -43,11 +43,12 @@ bool as_array(PyObject* object, ArrayRef& out);
 // The same for an array that is written: false also if it is read-only.
 bool as_writable_array(PyObject* object, ArrayRef& out);
 
-// A fresh uninitialised C-contiguous array, described in `out`; large ones reuse the memory of earlier
-// ones. Throws PythonError on failure.
+// A fresh uninitialised C-contiguous array, described in `out`; large ones reuse the memory of
+// earlier ones. Throws PythonError on failure.
 PyRef new_array(DType dtype, int ndim, const int64_t* shape, ArrayRef& out);
 
-// Whether two of its elements may share memory (a zero stride, say): such an array cannot be written.
+// Whether two of its elements may share memory (a zero stride, say): such an array cannot be
+// written.
 bool overlaps_itself(const ArrayRef& a);
 
 // Whether any byte may belong to both.

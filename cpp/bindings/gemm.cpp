@@ -32,11 +32,12 @@ gemm::Matrix<T> matrix(const ArrayRef& a, bool transpose = false) {
 }
 
 double work_of(int64_t m, int64_t n, int64_t k) {
-  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(std::max<int64_t>(k, 1));
+  return static_cast<double>(m) * static_cast<double>(n) *
+         static_cast<double>(std::max<int64_t>(k, 1));
 }
 
-// Where a result goes: into `out` if that is fit for it, or else into a fresh array, copied to `out` in
-// the end where `out` shares memory with an operand.
+// Where a result goes: into `out` if that is fit for it, or else into a fresh array, copied to
+// `out` in the end where `out` shares memory with an operand.
 class Result {
  public:
   // False: `out` is something only the twin can handle.
@@ -130,9 +131,9 @@ void fold_batch_into_rows(MatmulCall& call) {
     const int axis = call.c.ndim - 3;  // the last batch axis
     ArrayRef &a = call.a, &b = call.b, &c = call.c;
     const int64_t rows = c.shape[axis + 1];
-    const bool regular = b.strides[axis] == 0 &&
-                         (rows == 1 || (a.strides[axis] == rows * a.strides[axis + 1] &&
-                                        c.strides[axis] == rows * c.strides[axis + 1]));
+    const bool regular =
+        b.strides[axis] == 0 && (rows == 1 || (a.strides[axis] == rows * a.strides[axis + 1] &&
+                                               c.strides[axis] == rows * c.strides[axis + 1]));
     if (!regular) return;
     for (ArrayRef* array : {&a, &b, &c}) {
       if (array != &b) {
@@ -241,8 +242,8 @@ void general_product(const GemmCall& call) {
   const gemm::PackedB<T> packed{static_cast<const T*>(call.packed), k, n};
   if (call.packed != nullptr) g.b_packed = &packed;
   if (call.bias.data != nullptr) {
-    (call.bias.shape[0] == m && call.bias.shape[1] == 1 && n != 1 ? g.row_bias : g.column_bias) =
-        call.bias.as<const T>();
+    const bool per_column = call.bias.shape[0] == 1 && call.bias.shape[1] == n;
+    (per_column ? g.column_bias : g.row_bias) = call.bias.as<const T>();
   }
   g.relu = call.relu;
   gemm::gemm(g);
@@ -265,10 +266,10 @@ bool prepare_bias(PyObject* object, DType dtype, int64_t m, int64_t n, ArrayRef&
   if ((bias.shape[0] == 1 || bias.shape[0] == m) && (bias.shape[1] == 1 || bias.shape[1] == n)) {
     return false;  // broadcasts otherwise: (m, n), a single value
   }
-  throw std::invalid_argument("gemm: bias of shape " + shape_of(bias) + " does not fit a result of " +
-                              "shape (" + std::to_string(m) + ", " + std::to_string(n) +
-                              "); expected (" + std::to_string(n) + ",) or (" + std::to_string(m) +
-                              ", 1)");
+  throw std::invalid_argument("gemm: bias of shape " + shape_of(bias) +
+                              " does not fit a result of " + "shape (" + std::to_string(m) + ", " +
+                              std::to_string(n) + "); expected (" + std::to_string(n) + ",) or (" +
+                              std::to_string(m) + ", 1)");
 }
 
 // Native activations; others are the twin's.
@@ -280,11 +281,11 @@ bool prepare_activation(PyObject* object, bool& relu) {
   return relu;
 }
 
-Signature gemm_signature{"gemm",
-                         {"a", "b", "c", "alpha", "beta", "transpose_a", "transpose_b", "bias",
-                          "activation", "out"},
-                         3,
-                         2};
+Signature gemm_signature{
+    "gemm",
+    {"a", "b", "c", "alpha", "beta", "transpose_a", "transpose_b", "bias", "activation", "out"},
+    3,
+    2};
 
 PyObject* general(const Arguments& args) {
   // op(a): (m, k), op(b): (k, n), c and the result: (m, n)
@@ -330,7 +331,8 @@ PyObject* general(const Arguments& args) {
       throw std::invalid_argument("gemm: beta is not zero, but there is no c for it to scale");
     }
     if (!as_array(args[2], c) || c.dtype != a.dtype) return kDeclined;
-    if (c.ndim != 2 || c.shape[0] != m || c.shape[1] != n) return kDeclined;  // broadcasts, or fails
+    if (c.ndim != 2 || c.shape[0] != m || c.shape[1] != n)
+      return kDeclined;  // broadcasts, or fails
   }
   Result result;
   if (!result.prepare(args[9], a.dtype, 2, shape, call.c, {&a, &b})) return kDeclined;

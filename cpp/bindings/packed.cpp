@@ -17,8 +17,7 @@ int packed_handles = 0;
 namespace {
 
 struct PackedObject {
-  PyObject_HEAD
-  PyObject* source;
+  PyObject_HEAD PyObject* source;
   ArrayRef array;  // the source as it was when packed
   void* data;
   const simd::SimdTable* table;
@@ -115,8 +114,7 @@ PackedOperand packed_operand(PyObject* object) {
   }
   if (self->table != &simd::table()) {
     throw std::invalid_argument(std::string("gemm: b was packed for ") + self->table->name +
-                                " but " + simd::table().name +
-                                " is in use; pack(b.source) again");
+                                " but " + simd::table().name + " is in use; pack(b.source) again");
   }
   return {self->array.dtype, self->array.shape[0], self->array.shape[1], self->data};
 }

@@ -35,7 +35,8 @@ void mirror(int64_t begin, int64_t end, Matrix<T> c) {
 template <class T>
 void syrk(int64_t m, int64_t k, T alpha, Matrix<const T> a, Matrix<T> c) {
   const Matrix<const T> at{a.data, a.cs, a.rs};
-  // An element and its mirror image are the same chain of the same products: the whole is symmetric too.
+  // An element and its mirror image are the same chain of the same products: the whole is symmetric
+  // too.
   if (static_cast<double>(m) * static_cast<double>(m) * static_cast<double>(k) < kWhole) {
     gemm<T>({m, m, k, alpha, T(0), a, at, c});
     return;
@@ -43,7 +44,13 @@ void syrk(int64_t m, int64_t k, T alpha, Matrix<const T> a, Matrix<T> c) {
   for (int64_t begin = 0; begin < m; begin += kRows) {
     if (runtime::interrupted()) return;
     const int64_t end = std::min(begin + kRows, m);
-    gemm<T>({end - begin, end, k, alpha, T(0), {a.data + begin * a.rs, a.rs, a.cs}, at,
+    gemm<T>({end - begin,
+             end,
+             k,
+             alpha,
+             T(0),
+             {a.data + begin * a.rs, a.rs, a.cs},
+             at,
              {c.data + begin * c.rs, c.rs, c.cs}});
     mirror(begin, end, c);
   }

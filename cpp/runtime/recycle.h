@@ -1,8 +1,8 @@
-// Memory of large results, kept for the next one instead of being given back to the system: fresh pages
-// cost a fault each, which on a result of some MiB is several percent of a matrix product.
+// Memory of large results, kept for the next one instead of being given back to the system: fresh
+// pages cost a fault each, which on a result of some MiB is several percent of a matrix product.
 //
-// Any thread may free what another allocated. At most kKeptBytes are kept in all. Blocks of a huge page
-// or more are huge-page aligned, and huge pages are asked for.
+// Any thread may free what another allocated. At most kKeptBytes are kept in all. Blocks of a huge
+// page or more are huge-page aligned, and huge pages are asked for.
 #pragma once
 
 #include <cstddef>

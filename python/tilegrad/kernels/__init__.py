@@ -71,7 +71,7 @@ from tilegrad.kernels.elementwise import (
     trunc,
     where,
 )
-from tilegrad.kernels.gemm import matmul
+from tilegrad.kernels.gemm import gemm, matmul, outer, pack, syrk
 from tilegrad.kernels.norm import (
     batch_norm_apply,
     batch_norm_grad,
@@ -171,6 +171,7 @@ __all__ = [
     "fold",
     "gelu",
     "gelu_grad",
+    "gemm",
     "group_norm",
     "group_norm_grad",
     "hypot",
@@ -198,6 +199,8 @@ __all__ = [
     "multi_scale",
     "multiply",
     "negative",
+    "outer",
+    "pack",
     "pool_gather",
     "pool_scatter",
     "positive",
@@ -230,6 +233,7 @@ __all__ = [
     "subtract",
     "sum",
     "sum_to",
+    "syrk",
     "tan",
     "tanh",
     "tanh_grad",

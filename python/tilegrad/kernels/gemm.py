@@ -1,8 +1,8 @@
 """Matrix products: general, batched, symmetric, outer; operands of any strides.
 
-float32 and float64 run natively, every other dtype on the twin. Results are fresh C-contiguous arrays
-unless ``out`` is given; ``out`` may overlap an operand. A result's bits do not depend on the number of
-threads.
+float32 and float64 run natively, every other dtype on the twin. Results are fresh C-contiguous
+arrays unless ``out`` is given; ``out`` may overlap an operand. A result's bits do not depend on the
+number of threads.
 """
 
 from __future__ import annotations
@@ -14,18 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tilegrad import _native
-from tilegrad.kernels import elementwise
-from tilegrad.kernels.registry import kernel
+from tilegrad.kernels import activation as _activation  # noqa: F401  (registers the twins)
+from tilegrad.kernels import elementwise as _elementwise  # noqa: F401
+from tilegrad.kernels.registry import kernel, reference
 
 Array = NDArray[Any]
 
 #: What ``activation=`` of :func:`gemm` may name, with its twin.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": elementwise.relu.__wrapped__,  # type: ignore[attr-defined]
-    "gelu": elementwise.gelu.__wrapped__,  # type: ignore[attr-defined]
-    "silu": elementwise.silu.__wrapped__,  # type: ignore[attr-defined]
-    "sigmoid": elementwise.sigmoid.__wrapped__,  # type: ignore[attr-defined]
-    "tanh": elementwise.tanh.__wrapped__,  # type: ignore[attr-defined]
+    name: getattr(reference, name) for name in ("relu", "gelu", "silu", "sigmoid", "tanh")
 }
 
 
@@ -52,7 +49,8 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
 
     Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008.
     """
-    return np.asarray(np.matmul(a, b, out=out))
+    product: Array = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+    return product
 
 
 @kernel
@@ -71,8 +69,8 @@ def gemm(
 ) -> Array:
     """Return ``activation(alpha op(a) @ op(b) + beta c + bias)``.
 
-    With ``alpha = 0`` neither ``a`` nor ``b`` is read, with ``beta = 0`` neither is ``c``; otherwise
-    NaN and infinities propagate.
+    With ``alpha = 0`` neither ``a`` nor ``b`` is read, with ``beta = 0`` ``c`` is not; otherwise NaN
+    and infinities propagate.
 
     Args:
         a: ``(m, k)``, or ``(k, m)`` with ``transpose_a``.
@@ -110,8 +108,8 @@ def gemm(
     a, b = (a.T if transpose_a else a), (b.T if transpose_b else b)
     if a.shape[1] != b.shape[0]:
         raise ValueError(
-            f"gemm: op(a) of shape {a.shape} and op(b) of shape {b.shape} do not multiply: the inner "
-            f"sizes are {a.shape[1]} and {b.shape[0]}; transpose one of them?"
+            f"gemm: op(a) of shape {a.shape} and op(b) of shape {b.shape} do not multiply: the "
+            f"inner sizes are {a.shape[1]} and {b.shape[0]}; transpose one of them?"
         )
     dtype = np.result_type(a, b)
     if alpha == 0:
@@ -135,9 +133,9 @@ def pack(b: Array) -> Any:
     """Lay ``b`` of shape ``(k, n)`` out for repeated use as the right operand of :func:`gemm`.
 
     Returns:
-        A handle with ``.source``, ``.shape`` and ``.stale``. Once the library writes to the memory of
-        ``b``, the handle is stale and :func:`gemm` raises; ``_native.mark_written(b)`` says that
-        somebody else did. For a dtype without native code the handle is ``b`` itself.
+        A handle with ``.source``, ``.shape`` and ``.stale``. Once the library writes to the memory
+        of ``b``, the handle is stale and :func:`gemm` raises; ``_native.mark_written(b)`` says
+        that somebody else did. For a dtype without native code the handle is ``b`` itself.
 
     Example:
         >>> import numpy as np
@@ -164,7 +162,7 @@ def outer(a: ArrayLike, b: ArrayLike) -> Array:
         array([[ 3.,  4.,  5.],
                [ 6.,  8., 10.]])
     """
-    return np.outer(a, b)
+    return np.outer(np.asarray(a), np.asarray(b))
 
 
 @kernel
@@ -191,5 +189,7 @@ def syrk(a: ArrayLike, *, transpose: bool = False, alpha: float = 1.0) -> Array:
     if a.ndim != 2:
         raise ValueError(f"syrk: expected a matrix, got shape {a.shape}")
     a = a.T if transpose else a
-    product = np.matmul(a, a.T)
-    return product if alpha == 1 else product.dtype.type(alpha) * product
+    product: Array = np.matmul(a, a.T)
+    if alpha != 1:
+        product *= alpha
+    return product
