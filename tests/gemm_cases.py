@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+
 from tilegrad import _native
 
 ISAS = _native.available_isas()

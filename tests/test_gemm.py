@@ -1,4 +1,4 @@
-"""Values of the matrix products: sizes around every edge, every layout, dtype and instruction set."""
+"""Values of the matrix products: sizes around every edge, layouts, dtypes, instruction sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import itertools
 import gemm_cases as cases
 import numpy as np
 import pytest
+
 from tilegrad import _native, kernels
 
 matmul = kernels.matmul
@@ -147,9 +148,8 @@ def test_batches(isa, dtype, a_shape, b_shape, threads):
         assert type(got) is type(want) or got.ndim == 0
         assert got.shape == want.shape
         assert (got == want).all()
-        swapped = matmul(
-            np.swapaxes(np.swapaxes(a, 0, -1).copy(), 0, -1), b[..., ::-1].copy()[..., ::-1]
-        )
+        backwards = b[..., ::-1].copy()[..., ::-1]
+        swapped = matmul(np.swapaxes(np.swapaxes(a, 0, -1).copy(), 0, -1), backwards)
         assert (swapped == want).all()
         out = np.empty(want.shape, dtype)
         if want.ndim:
@@ -224,11 +224,11 @@ def test_packed_operand(isa, dtype):
         handle = kernels.pack(b)
         _native.mark_written(b[1:])
         assert handle.stale
-    handle = kernels.pack(np.eye(3))
-    with cases.isa("portable"), pytest.raises(ValueError, match="packed for"):
-        if len(cases.ISAS) == 1:
-            raise ValueError("packed for")
-        kernels.gemm(np.eye(3), handle)
+    eye = np.eye(3)
+    handle = kernels.pack(eye)
+    for other in cases.ISAS[1:]:
+        with cases.isa(other), pytest.raises(ValueError, match="packed for"):
+            kernels.gemm(eye, handle)
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -256,7 +256,7 @@ def test_bad_arguments_say_what_is_wrong():
     ):
         matmul(a, b)
     with pytest.raises(ValueError, match="scalar"):
-        matmul(np.float64(3.0) * np.ones(()), b)
+        matmul(np.ones(()), b)
     with pytest.raises(ValueError, match="batch axis 0 has 2 and 3"):
         matmul(np.ones((2, 3, 4)), np.ones((3, 4, 5)))
     with pytest.raises(ValueError, match="gemm: expected two matrices"):

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from tilegrad import _native, kernels
 
 

@@ -350,15 +350,11 @@ PyObject* general(const Arguments& args) {
 
 // ---- pack, outer, syrk --------------------------------------------------------------------------
 
-Signature pack_signature{"pack", {"b"}, 1, 1};
-
-PyObject* pack(const Arguments& args) {
+// A handle, or the array itself where there is no native code for it.
+pybind11::object pack(const pybind11::object& source) {
   ArrayRef b;
-  if (!as_array(args[0], b) || !is_float(b)) return kDeclined;
-  if (b.ndim != 2) {
-    throw std::invalid_argument("pack: expected a matrix, got shape " + shape_of(b));
-  }
-  return make_packed(args[0], b).release();
+  if (!as_array(source.ptr(), b) || !is_float(b) || b.ndim != 2) return source;
+  return pybind11::reinterpret_steal<pybind11::object>(make_packed(source.ptr(), b).release());
 }
 
 Signature outer_signature{"outer", {"a", "b"}, 2, 2};
@@ -421,7 +417,6 @@ void override_blocking(int64_t kc, int64_t mc, int64_t nc, int pack_a, int pack_
 
 const Kernels kernels{{"matmul", native<matmul, matmul_signature>},
                       {"gemm", native<general, gemm_signature>},
-                      {"pack", native<pack, pack_signature>},
                       {"outer", native<outer, outer_signature>},
                       {"syrk", native<symmetric, syrk_signature>}};
 
@@ -430,6 +425,7 @@ const ModuleInit init([](pybind11::module_& m) {
   m.def("override_blocking", override_blocking, py::arg("kc") = 0, py::arg("mc") = 0,
         py::arg("nc") = 0, py::arg("pack_a") = 0, py::arg("pack_b") = 0,
         "For tests and sweeps: blocks that replace the chosen ones; packing 1 never, 2 always.");
+  m.def("pack", pack, py::arg("b"));
   m.def("set_batch_invariant", [](bool on) {
     const bool before = gemm::batch_invariant();
     gemm::set_batch_invariant(on);

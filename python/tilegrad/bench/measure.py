@@ -1,7 +1,7 @@
 """Measuring: peaks, interleaved timing, paired ratios, tables, JSON records and plots.
 
-Competitors are timed in one process, interleaved in random order, so that a change of clock or a busy
-neighbour hits all alike; what is reported is the median of the ratios of neighbouring samples.
+Competitors are timed in one process, interleaved in random order, so that a change of clock or a
+busy neighbour hits all alike; what is reported is the median of the ratios of neighbouring samples.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Time every function ``rounds`` times, in a random order within each round.
 
-    Returns the seconds of one call, a list of ``rounds`` samples for each name. Each sample repeats the
-    call until it lasts about ``seconds``; sample i of one name and of another are neighbours in time.
+    Returns the seconds of one call, a list of ``rounds`` samples for each name. Each sample repeats
+    the call until it lasts about ``seconds``; sample i of one name and sample i of another are
+    neighbours in time.
     """
     repeats = {name: _calibrate(function, seconds) for name, function in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -180,7 +181,7 @@ def plot_rates(
     title: str,
     xlabel: str = "m = n = k",
 ) -> None:
-    """Draw GFLOP/s over sizes; the y axis ends at the measured peak, so that what is missing shows."""
+    """Draw GFLOP/s over sizes; the y axis ends at the measured peak: what is missing shows."""
     import matplotlib as mpl
 
     mpl.use("Agg")

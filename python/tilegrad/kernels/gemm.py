@@ -69,8 +69,8 @@ def gemm(
 ) -> Array:
     """Return ``activation(alpha op(a) @ op(b) + beta c + bias)``.
 
-    With ``alpha = 0`` neither ``a`` nor ``b`` is read, with ``beta = 0`` ``c`` is not; otherwise NaN
-    and infinities propagate.
+    With ``alpha = 0`` neither ``a`` nor ``b`` is read, with ``beta = 0`` ``c`` is not; otherwise
+    NaN and infinities propagate.
 
     Args:
         a: ``(m, k)``, or ``(k, m)`` with ``transpose_a``.
@@ -128,7 +128,6 @@ def gemm(
     return out
 
 
-@kernel
 def pack(b: Array) -> Any:
     """Lay ``b`` of shape ``(k, n)`` out for repeated use as the right operand of :func:`gemm`.
 
@@ -136,6 +135,9 @@ def pack(b: Array) -> Any:
         A handle with ``.source``, ``.shape`` and ``.stale``. Once the library writes to the memory
         of ``b``, the handle is stale and :func:`gemm` raises; ``_native.mark_written(b)`` says
         that somebody else did. For a dtype without native code the handle is ``b`` itself.
+
+    Raises:
+        ValueError: ``b`` is not a matrix.
 
     Example:
         >>> import numpy as np
@@ -147,7 +149,7 @@ def pack(b: Array) -> Any:
     """
     if b.ndim != 2:
         raise ValueError(f"pack: expected a matrix, got shape {b.shape}")
-    return b
+    return _native.pack(b)
 
 
 @kernel
