@@ -9,6 +9,8 @@
 #include <structmember.h>
 // clang-format on
 
+#include "bindings/op.h"
+
 #include <cstddef>
 
 #include "bindings/autograd.h"
@@ -18,7 +20,6 @@
 namespace tilegrad::bindings {
 namespace {
 
-constexpr int kMaxInputs = 16;
 constexpr int kMaxCall = 2 * kMaxInputs;  // inputs and attributes of one call
 
 struct OpObject {
@@ -26,6 +27,7 @@ struct OpObject {
   PyObject* forward;
   PyObject* defaults;    // {attribute: default}
   PyObject* attributes;  // names, in order
+  PyObject* rules;       // see native_rules
   PyObject* dict;
   PyObject* weak_references;
   int arity;  // -1: any number of inputs
@@ -282,6 +284,7 @@ int op_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(self->forward);
   Py_VISIT(self->defaults);
   Py_VISIT(self->attributes);
+  Py_VISIT(self->rules);
   Py_VISIT(self->dict);
   return 0;
 }
@@ -291,6 +294,7 @@ int op_clear(PyObject* object) {
   Py_CLEAR(self->forward);
   Py_CLEAR(self->defaults);
   Py_CLEAR(self->attributes);
+  Py_CLEAR(self->rules);
   Py_CLEAR(self->dict);
   return 0;
 }
@@ -311,6 +315,7 @@ PyMemberDef op_members[] = {
     {"forward", T_OBJECT_EX, offsetof(OpObject, forward), 0, "the function on arrays"},
     {"defaults", T_OBJECT_EX, offsetof(OpObject, defaults), 0, "defaults of the attributes"},
     {"attributes", T_OBJECT_EX, offsetof(OpObject, attributes), 0, "names of the attributes"},
+    {"_native_rules", T_OBJECT, offsetof(OpObject, rules), 0, nullptr},
     {"arity", T_INT, offsetof(OpObject, arity), 0, "number of inputs, -1 for any"},
     {"_promotes", T_BOOL, offsetof(OpObject, promotes), 0, nullptr},
     {"discrete", T_BOOL, offsetof(OpObject, discrete), 0, "no gradient, by nature"},
@@ -427,4 +432,11 @@ const ModuleInit init([](pybind11::module_& module) {
 });
 
 }  // namespace
+
+PyObject* native_rules(PyObject* op) {
+  if (!PyObject_TypeCheck(op, &op_base_type)) return nullptr;
+  PyObject* rules = as_op(op)->rules;
+  return rules == Py_None ? nullptr : rules;
+}
+
 }  // namespace tilegrad::bindings

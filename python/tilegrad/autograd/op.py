@@ -96,6 +96,7 @@ class Op(_native.OpBase):
         self._vjp = rules.plans(self, self.vjp_rules)
         self._jvp = rules.plans(self, self.jvp_rules)
         self._choose_saved()
+        self._native_rules = None if self.variadic else rules.native_form(self._vjp)
         OPS[name] = self
 
     # ---- reading the record -----------------------------------------------------------------

@@ -97,6 +97,26 @@ def _source(op: Op, name: str, positions: tuple[int, ...]) -> Source:
     raise TypeError(f"rule of {op.name}: cannot provide a parameter {name!r}")
 
 
+#: Sources that the native backward pass provides itself; see cpp/bindings/op.h.
+NATIVE_SOURCES = {"g": 0, "input": 1, "out": 2, "attribute": 3, "shape": 4}
+
+
+def native_form(found: Sequence[Plan | None]) -> tuple[Any, ...] | None:
+    """The vjp plans for the native pass: per input ``(rule, (source, key), ...)`` or None."""
+    entries: list[Any] = []
+    for position, plan in enumerate(found):
+        if plan is None or plan.part is not None or len(plan.sources) > 8:
+            entries.append(None)
+            continue
+        native = all(
+            kind in NATIVE_SOURCES and (kind != "shape" or key == position)
+            for kind, key in plan.sources
+        )
+        sources = tuple((NATIVE_SOURCES.get(kind), key) for kind, key in plan.sources)
+        entries.append((plan.rule, *sources) if native else None)
+    return tuple(entries) if any(entries) else None
+
+
 # ---- values in reverse mode -------------------------------------------------------------------
 def pull_values(
     plan: Plan, node: Node, g: Any, positions: Sequence[int], as_tensors: bool

@@ -1,0 +1,17 @@
+// What the backward pass knows of an operation: its rules in a form that needs no Python to call.
+#pragma once
+
+#include "bindings/python.h"
+
+namespace tilegrad::bindings {
+
+constexpr int kMaxInputs = 16;
+constexpr int kMaxRuleArguments = 8;
+
+// Where an argument of a vjp rule comes from; numbered as tilegrad.autograd.rules.NATIVE_SOURCES.
+enum class RuleSource : long { kGradient, kInput, kOut, kAttribute, kOwnShape };
+
+// Per input None or (rule, (source, key), ...), borrowed; null if `op` has no such form.
+PyObject* native_rules(PyObject* op);
+
+}  // namespace tilegrad::bindings
