@@ -1,6 +1,6 @@
 """tilegrad: matrix kernels, autograd and matrix calculus for small networks on a CPU."""
 
-from tilegrad import autograd, kernels, ops
+from tilegrad import autograd, kernels, ops, utils
 from tilegrad._native import __version__
 from tilegrad.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tilegrad.autograd.tensor import Tensor
@@ -20,5 +20,6 @@ __all__ = [
     "ops",
     "set_grad_enabled",
     "show_config",
+    "utils",
     "verify",
 ]

@@ -283,7 +283,7 @@ def once_differentiable(backward: Any) -> Any:
         recorded = is_grad_enabled()
         with no_grad():
             found = backward(ctx, *cotangents)
-        if recorded and any(isinstance(c, Tensor) and c._requires_grad for c in cotangents):
+        if recorded and any(ctx.needs_input_grad):
             return _refuse_twice(backward.__qualname__, found)
         return found
 

@@ -1,4 +1,4 @@
-"""Python's operators on tensors: one frame above the operation."""
+"""Python's operators on tensors: native callables straight around the operations."""
 
 from __future__ import annotations
 
@@ -6,28 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad._native import Operator
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.ops import arithmetic, comparison, products
 from tilegrad.ops.power import power
 
-#: What an operation takes beside a tensor.
-OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
-
-
-def _binary(op: Any) -> tuple[Any, Any]:
-    def operator(self: Tensor, other: Any) -> Any:
-        return op(self, other) if isinstance(other, OPERANDS) else NotImplemented
-
-    def reflected(self: Tensor, other: Any) -> Any:
-        return op(other, self) if isinstance(other, OPERANDS) else NotImplemented
-
-    return operator, reflected
+_power = Operator(power)
 
 
 def _pow(self: Tensor, other: Any) -> Any:
     if type(other) in (int, float) and other == 2:
         return arithmetic.square(self)
-    return power(self, other) if isinstance(other, OPERANDS) else NotImplemented
+    return _power(self, other)
 
 
 _ARITHMETIC = {
@@ -86,17 +76,16 @@ def _contains(self: Tensor, value: Any) -> bool:
 def attach() -> None:
     """Give :class:`Tensor` Python's operators."""
     for name, op in _ARITHMETIC.items():
-        operator, reflected = _binary(op)
-        setattr(Tensor, f"__{name}__", operator)
-        setattr(Tensor, f"__r{name}__", reflected)
+        setattr(Tensor, f"__{name}__", Operator(op))
+        setattr(Tensor, f"__r{name}__", Operator(op, reflected=True))
     for name, op in _COMPARISON.items():
-        setattr(Tensor, f"__{name}__", _binary(op)[0])
+        setattr(Tensor, f"__{name}__", Operator(op))
     methods: dict[str, Any] = {
         "pow": _pow,
-        "neg": lambda self: arithmetic.negative(self),
+        "neg": arithmetic.negative,
         "pos": lambda self: self,
-        "abs": lambda self: arithmetic.absolute(self),
-        "invert": lambda self: comparison.bitwise_not(self),
+        "abs": arithmetic.absolute,
+        "invert": comparison.bitwise_not,
         "bool": lambda self: bool(_number(self, "bool")),
         "float": lambda self: float(_number(self, "float")),
         "int": lambda self: int(_number(self, "int")),

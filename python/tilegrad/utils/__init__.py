@@ -1,0 +1,5 @@
+"""Tools around training."""
+
+from tilegrad.autograd.checkpoint import checkpoint
+
+__all__ = ["checkpoint"]
