@@ -4,6 +4,18 @@
 // Bodies include nothing and call nothing outside this namespace: an inline function shared with
 // the rest of the library could be kept by the linker in this unit's instruction set.
 
+// In the order of need.
+// clang-format off
 #include "simd/gemm.inl.h"
+#include "simd/math.inl.h"
+#include "simd/elementwise.inl.h"
+#include "simd/reduce.inl.h"
+#include "simd/softmax.inl.h"
+#include "simd/optim.inl.h"
+// clang-format on
 
-#define TILEGRAD_SIMD_FAMILIES gemm_kernels<float>(), gemm_kernels<double>()
+#define TILEGRAD_SIMD_FAMILIES                                                          \
+  gemm_kernels<float>(), gemm_kernels<double>(), elementwise_kernels<float>(),          \
+      elementwise_kernels<double>(), reduce_kernels<float>(), reduce_kernels<double>(), \
+      softmax_kernels<float>(), softmax_kernels<double>(), optim_kernels<float>(),      \
+      optim_kernels<double>()

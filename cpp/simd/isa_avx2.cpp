@@ -9,6 +9,7 @@ namespace tilegrad::simd {
 namespace {
 
 #define TILEGRAD_INLINE inline __attribute__((always_inline))
+#define TILEGRAD_LAMBDA __attribute__((always_inline))
 
 template <class T>
 struct Vec;
@@ -27,6 +28,11 @@ struct Vec<float> {
   static TILEGRAD_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static TILEGRAD_INLINE Vec load(const float* p, int count) {
     return {_mm256_maskload_ps(p, first(count))};
+  }
+  // The others are those of `rest`.
+  static TILEGRAD_INLINE Vec load(const float* p, int count, Vec rest) {
+    const __m256i lanes = first(count);
+    return {_mm256_blendv_ps(rest.v, _mm256_maskload_ps(p, lanes), _mm256_castsi256_ps(lanes))};
   }
   TILEGRAD_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILEGRAD_INLINE void store(float* p, int count) const { _mm256_maskstore_ps(p, first(count), v); }
@@ -56,6 +62,15 @@ struct Vec<float> {
   static TILEGRAD_INLINE Vec pow2(Vec n) {
     const __m256i bits = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(bits, 23))};
+  }
+  // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
+  static TILEGRAD_INLINE Vec exponent(Vec a) {
+    const __m256i biased = _mm256_srli_epi32(_mm256_castps_si256(a.v), 23);
+    return {_mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)))};
+  }
+  static TILEGRAD_INLINE Vec mantissa(Vec a) {
+    const __m256 fraction = _mm256_castsi256_ps(_mm256_set1_epi32(0x007fffff));
+    return {_mm256_or_ps(_mm256_and_ps(a.v, fraction), _mm256_set1_ps(1.0f))};
   }
   static TILEGRAD_INLINE Mask less(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ); }
   static TILEGRAD_INLINE Mask less_equal(Vec a, Vec b) {
@@ -110,6 +125,11 @@ struct Vec<double> {
   static TILEGRAD_INLINE Vec load(const double* p, int count) {
     return {_mm256_maskload_pd(p, first(count))};
   }
+  // The others are those of `rest`.
+  static TILEGRAD_INLINE Vec load(const double* p, int count, Vec rest) {
+    const __m256i lanes = first(count);
+    return {_mm256_blendv_pd(rest.v, _mm256_maskload_pd(p, lanes), _mm256_castsi256_pd(lanes))};
+  }
   TILEGRAD_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
   TILEGRAD_INLINE void store(double* p, int count) const {
     _mm256_maskstore_pd(p, first(count), v);
@@ -139,6 +159,18 @@ struct Vec<double> {
     const __m256i wide = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n.v));
     const __m256i bits = _mm256_add_epi64(wide, _mm256_set1_epi64x(1023));
     return {_mm256_castsi256_pd(_mm256_slli_epi64(bits, 52))};
+  }
+  // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
+  static TILEGRAD_INLINE Vec exponent(Vec a) {
+    // The biased exponent as the low bits of 2^52 + biased: AVX2 converts no 64-bit integers.
+    const __m256d magic = _mm256_set1_pd(4503599627370496.0);
+    const __m256i biased = _mm256_srli_epi64(_mm256_castpd_si256(a.v), 52);
+    const __m256d shifted = _mm256_or_pd(_mm256_castsi256_pd(biased), magic);
+    return {_mm256_sub_pd(shifted, _mm256_set1_pd(4503599627370496.0 + 1023.0))};
+  }
+  static TILEGRAD_INLINE Vec mantissa(Vec a) {
+    const __m256d fraction = _mm256_castsi256_pd(_mm256_set1_epi64x(0x000fffffffffffff));
+    return {_mm256_or_pd(_mm256_and_pd(a.v, fraction), _mm256_set1_pd(1.0))};
   }
   static TILEGRAD_INLINE Mask less(Vec a, Vec b) { return _mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ); }
   static TILEGRAD_INLINE Mask less_equal(Vec a, Vec b) {

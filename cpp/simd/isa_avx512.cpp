@@ -1,5 +1,8 @@
 // AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes.
 #ifdef TILEGRAD_X86
+// GCC's headers pass an undefined vector where every lane is written (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -9,6 +12,7 @@ namespace tilegrad::simd {
 namespace {
 
 #define TILEGRAD_INLINE inline __attribute__((always_inline))
+#define TILEGRAD_LAMBDA __attribute__((always_inline))
 
 template <class T>
 struct Vec;
@@ -27,6 +31,10 @@ struct Vec<float> {
   static TILEGRAD_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static TILEGRAD_INLINE Vec load(const float* p, int count) {
     return {_mm512_maskz_loadu_ps(first(count), p)};
+  }
+  // The others are those of `rest`.
+  static TILEGRAD_INLINE Vec load(const float* p, int count, Vec rest) {
+    return {_mm512_mask_loadu_ps(rest.v, first(count), p)};
   }
   TILEGRAD_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   TILEGRAD_INLINE void store(float* p, int count) const {
@@ -56,6 +64,11 @@ struct Vec<float> {
   static TILEGRAD_INLINE Vec pow2(Vec n) {
     const __m512i bits = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 23))};
+  }
+  // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
+  static TILEGRAD_INLINE Vec exponent(Vec a) { return {_mm512_getexp_ps(a.v)}; }
+  static TILEGRAD_INLINE Vec mantissa(Vec a) {
+    return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)};
   }
   static TILEGRAD_INLINE Mask less(Vec a, Vec b) {
     return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ);
@@ -117,6 +130,10 @@ struct Vec<double> {
   static TILEGRAD_INLINE Vec load(const double* p, int count) {
     return {_mm512_maskz_loadu_pd(first(count), p)};
   }
+  // The others are those of `rest`.
+  static TILEGRAD_INLINE Vec load(const double* p, int count, Vec rest) {
+    return {_mm512_mask_loadu_pd(rest.v, first(count), p)};
+  }
   TILEGRAD_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
   TILEGRAD_INLINE void store(double* p, int count) const {
     _mm512_mask_storeu_pd(p, first(count), v);
@@ -143,6 +160,11 @@ struct Vec<double> {
   static TILEGRAD_INLINE Vec pow2(Vec n) {
     const __m512i bits = _mm512_add_epi64(_mm512_cvtpd_epi64(n.v), _mm512_set1_epi64(1023));
     return {_mm512_castsi512_pd(_mm512_slli_epi64(bits, 52))};
+  }
+  // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
+  static TILEGRAD_INLINE Vec exponent(Vec a) { return {_mm512_getexp_pd(a.v)}; }
+  static TILEGRAD_INLINE Vec mantissa(Vec a) {
+    return {_mm512_getmant_pd(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)};
   }
   static TILEGRAD_INLINE Mask less(Vec a, Vec b) {
     return _mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ);

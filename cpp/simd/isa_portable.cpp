@@ -8,6 +8,7 @@ namespace tilegrad::simd {
 namespace {
 
 #define TILEGRAD_INLINE inline __attribute__((always_inline))
+#define TILEGRAD_LAMBDA __attribute__((always_inline))
 
 template <class T>
 struct Bits;
@@ -34,6 +35,9 @@ struct Vec {
 
   static TILEGRAD_INLINE Vec load(const T* p) { return {*p}; }
   static TILEGRAD_INLINE Vec load(const T* p, int count) { return {count > 0 ? *p : T(0)}; }
+  static TILEGRAD_INLINE Vec load(const T* p, int count, Vec rest) {
+    return {count > 0 ? *p : rest.v};
+  }
   TILEGRAD_INLINE void store(T* p) const { *p = v; }
   TILEGRAD_INLINE void store(T* p, int count) const {
     if (count > 0) *p = v;
@@ -51,7 +55,7 @@ struct Vec {
   static TILEGRAD_INLINE Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
   static TILEGRAD_INLINE Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
   static TILEGRAD_INLINE Vec sqrt(Vec a) { return {Bits<T>::sqrt(a.v)}; }
-  static TILEGRAD_INLINE Vec abs(Vec a) { return {a.v < 0 || (a.v == 0) ? T(0) - a.v : a.v}; }
+  static TILEGRAD_INLINE Vec abs(Vec a) { return {a.v <= 0 ? T(0) - a.v : a.v}; }
   static TILEGRAD_INLINE Vec copysign(Vec a, Vec sign) {
     return {sizeof(T) == 4 ? static_cast<T>(__builtin_copysignf(static_cast<float>(a.v),
                                                                 static_cast<float>(sign.v)))
@@ -60,7 +64,24 @@ struct Vec {
   static TILEGRAD_INLINE Vec round(Vec a) { return {Bits<T>::rint(a.v)}; }
   static TILEGRAD_INLINE Vec pow2(Vec n) {
     using Int = typename Bits<T>::Int;
-    const Int bits = (static_cast<Int>(n.v) + Bits<T>::kBias) << Bits<T>::kMantissa;
+    const Int whole = n.v == n.v ? static_cast<Int>(n.v) : Int(0);  // what NaN gives is not used
+    const Int bits = (whole + Bits<T>::kBias) << Bits<T>::kMantissa;
+    T result;
+    __builtin_memcpy(&result, &bits, sizeof result);
+    return {result};
+  }
+  // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
+  static TILEGRAD_INLINE Vec exponent(Vec a) {
+    typename Bits<T>::Int bits;
+    __builtin_memcpy(&bits, &a.v, sizeof bits);
+    return {static_cast<T>((bits >> Bits<T>::kMantissa) - Bits<T>::kBias)};
+  }
+  static TILEGRAD_INLINE Vec mantissa(Vec a) {
+    using Int = typename Bits<T>::Int;
+    constexpr Int kFraction = (Int(1) << Bits<T>::kMantissa) - 1;
+    Int bits;
+    __builtin_memcpy(&bits, &a.v, sizeof bits);
+    bits = (bits & kFraction) | (Int(Bits<T>::kBias) << Bits<T>::kMantissa);
     T result;
     __builtin_memcpy(&result, &bits, sizeof result);
     return {result};

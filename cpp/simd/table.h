@@ -8,7 +8,11 @@
 // member here, and its two lines in simd/families.inl.h.
 #pragma once
 
+#include "simd/elementwise.h"
 #include "simd/gemm.h"
+#include "simd/optim.h"
+#include "simd/reduce.h"
+#include "simd/softmax.h"
 
 namespace tilegrad::simd {
 
@@ -17,6 +21,14 @@ struct SimdTable {
   int vector_bytes;  // of one register; 0 for portable scalar code
   GemmKernels<float> gemm_f32;
   GemmKernels<double> gemm_f64;
+  ElementwiseKernels<float> elementwise_f32;
+  ElementwiseKernels<double> elementwise_f64;
+  ReduceKernels<float> reduce_f32;
+  ReduceKernels<double> reduce_f64;
+  SoftmaxKernels<float> softmax_f32;
+  SoftmaxKernels<double> softmax_f64;
+  OptimKernels<float> optim_f32;
+  OptimKernels<double> optim_f64;
 };
 
 // The table in use: the best the processor runs, or the one TILEGRAD_ISA names if it is lower.
