@@ -35,8 +35,7 @@ struct MapCall {
       in[k] = {number ? &numbers[k] : call.in[k].data, call.in[k].strides,
                !number && call.in[k].dtype == DType::kBool};
     }
-    const T parameters[] = {static_cast<T>(call.parameters[0]),
-                            static_cast<T>(call.parameters[1])};
+    const T parameters[] = {static_cast<T>(call.parameters[0]), static_cast<T>(call.parameters[1])};
     nn::map<T>(call.op, call.out.ndim, call.out.shape, in, call.out.template as<T>(),
                call.out.strides, parameters);
   }
@@ -70,11 +69,10 @@ void broadcast_shape(const char* kernel, const ArrayRef& a, ArrayRef& shape) {
     const int64_t mine = d <= a.ndim ? a.shape[a.ndim - d] : 1;
     const int64_t other = d <= shape.ndim ? shape.shape[shape.ndim - d] : 1;
     if (mine != other && mine != 1 && other != 1) {
-      throw std::invalid_argument(std::string(kernel) + ": shapes " +
-                                  shape_text(shape.shape, shape.ndim) + " and " +
-                                  shape_text(a.shape, a.ndim) + " do not broadcast: " +
-                                  std::to_string(other) + " against " + std::to_string(mine) +
-                                  " in axis -" + std::to_string(d));
+      throw std::invalid_argument(
+          std::string(kernel) + ": shapes " + shape_text(shape.shape, shape.ndim) + " and " +
+          shape_text(a.shape, a.ndim) + " do not broadcast: " + std::to_string(other) +
+          " against " + std::to_string(mine) + " in axis -" + std::to_string(d));
     }
     result[ndim - d] = mine == 1 ? other : mine;
   }
@@ -110,8 +108,7 @@ void flatten(ArrayRef& a, int64_t size) {
 }
 
 template <int inputs>
-PyObject* finish(MapCall<inputs>& call, PyObject* given_out, DType dtype,
-                 const ArrayRef& shape) {
+PyObject* finish(MapCall<inputs>& call, PyObject* given_out, DType dtype, const ArrayRef& shape) {
   PyRef result;
   PyObject* returned = nullptr;
   bool overlap = false;
@@ -201,20 +198,22 @@ PyObject* map(const char* kernel, ElementwiseOp op, const Arguments& args, PyObj
   return finish(call, out, dtype, shape);
 }
 
-// ---- kernels without parameters ------------------------------------------------------------------
+// ---- kernels without parameters
+// ------------------------------------------------------------------
 
 // The parameters' names are those of the twins.
-#define TILEGRAD_PLAIN(kernel, inputs, ...)                                                    \
-  Signature kernel##_signature{#kernel, {__VA_ARGS__, "out"}, inputs + 1, inputs};             \
-  PyObject* kernel(const Arguments& args) {                                                    \
-    return map<inputs>(#kernel, ElementwiseOp::kernel, args, args[inputs]);                    \
+#define TILEGRAD_PLAIN(kernel, inputs, ...)                                        \
+  Signature kernel##_signature{#kernel, {__VA_ARGS__, "out"}, inputs + 1, inputs}; \
+  PyObject* kernel(const Arguments& args) {                                        \
+    return map<inputs>(#kernel, ElementwiseOp::kernel, args, args[inputs]);        \
   }
 
 #define TILEGRAD_BINARY_KERNELS(X) X(add) X(subtract) X(multiply) X(divide) X(maximum) X(minimum)
-#define TILEGRAD_UNARY_KERNELS(X)                                                              \
-  X(negative) X(positive) X(absolute) X(sign) X(floor) X(ceil) X(trunc) X(round) X(square)     \
-  X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(erfc)        \
-  X(sigmoid) X(log_sigmoid) X(relu) X(silu)
+#define TILEGRAD_UNARY_KERNELS(X)                                                               \
+  X(negative)                                                                                   \
+  X(positive) X(absolute) X(sign) X(floor) X(ceil) X(trunc) X(round) X(square) X(sqrt) X(rsqrt) \
+      X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(tanh) X(erf) X(erfc) X(sigmoid)           \
+          X(log_sigmoid) X(relu) X(silu)
 #define TILEGRAD_RESULT_GRADIENTS(X) X(tanh_grad) X(sigmoid_grad) X(relu_grad)
 #define TILEGRAD_INPUT_GRADIENTS(X) X(log_sigmoid_grad) X(silu_grad)
 
@@ -228,7 +227,8 @@ TILEGRAD_RESULT_GRADIENTS(TILEGRAD_DEFINE_RESULT)
 TILEGRAD_INPUT_GRADIENTS(TILEGRAD_DEFINE_INPUT)
 TILEGRAD_PLAIN(where, 3, "c", "x", "y")
 
-// ---- kernels with parameters ---------------------------------------------------------------------
+// ---- kernels with parameters
+// ---------------------------------------------------------------------
 
 // The argument at `index`, a number, or its default.
 double number_or(const Arguments& args, int index, const char* what, double otherwise) {
@@ -318,14 +318,13 @@ PyObject* power(const Arguments& args) {
 }
 
 #define TILEGRAD_ENTRY(name) {#name, native<name, name##_signature>},
-const Kernels kernels{TILEGRAD_BINARY_KERNELS(TILEGRAD_ENTRY) TILEGRAD_UNARY_KERNELS(TILEGRAD_ENTRY)
-                          TILEGRAD_RESULT_GRADIENTS(TILEGRAD_ENTRY)
-                              TILEGRAD_INPUT_GRADIENTS(TILEGRAD_ENTRY) TILEGRAD_ENTRY(where)
-                                  TILEGRAD_ENTRY(leaky_relu) TILEGRAD_ENTRY(leaky_relu_grad)
-                                      TILEGRAD_ENTRY(elu) TILEGRAD_ENTRY(elu_grad)
-                                          TILEGRAD_ENTRY(gelu) TILEGRAD_ENTRY(gelu_grad)
-                                              TILEGRAD_ENTRY(softplus) TILEGRAD_ENTRY(softplus_grad)
-                                                  TILEGRAD_ENTRY(clip) TILEGRAD_ENTRY(power)};
+const Kernels kernels{
+    TILEGRAD_BINARY_KERNELS(TILEGRAD_ENTRY) TILEGRAD_UNARY_KERNELS(TILEGRAD_ENTRY)
+        TILEGRAD_RESULT_GRADIENTS(TILEGRAD_ENTRY) TILEGRAD_INPUT_GRADIENTS(TILEGRAD_ENTRY)
+            TILEGRAD_ENTRY(where) TILEGRAD_ENTRY(leaky_relu) TILEGRAD_ENTRY(leaky_relu_grad)
+                TILEGRAD_ENTRY(elu) TILEGRAD_ENTRY(elu_grad) TILEGRAD_ENTRY(gelu)
+                    TILEGRAD_ENTRY(gelu_grad) TILEGRAD_ENTRY(softplus) TILEGRAD_ENTRY(softplus_grad)
+                        TILEGRAD_ENTRY(clip) TILEGRAD_ENTRY(power)};
 
 }  // namespace
 }  // namespace tilegrad::bindings
