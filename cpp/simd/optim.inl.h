@@ -1,3 +1,6 @@
+// One pass over the parameters and their state. The formulas and the order of rounding are those of
+// python/tilegrad/kernels/optim.py, and through it torch's.
+
 // The gradient to descend: sign and L2 decay.
 template <class T, class Step>
 TILEGRAD_INLINE Vec<T> descent(const Step& step, const T* p, const T* g, int count) {
