@@ -19,9 +19,11 @@ FEWEST_CALLS = 540
 def kernels_and_isas():
     """Native kernels on every instruction set of this machine, the others on one."""
     isas = _native.available_isas()
-    for name, kernel in sorted(KERNELS.items()):
-        for isa in isas if kernel.native else isas[:1]:
-            yield name, isa
+    return [
+        (name, isa)
+        for name, kernel in sorted(KERNELS.items())
+        for isa in (isas if kernel.native else isas[:1])
+    ]
 
 
 @pytest.mark.parametrize(("name", "isa"), kernels_and_isas())
