@@ -12,10 +12,11 @@
 #include "simd/reduce.inl.h"
 #include "simd/softmax.inl.h"
 #include "simd/optim.inl.h"
+#include "simd/conv.inl.h"
 // clang-format on
 
 #define TILEGRAD_SIMD_FAMILIES                                                          \
   gemm_kernels<float>(), gemm_kernels<double>(), elementwise_kernels<float>(),          \
       elementwise_kernels<double>(), reduce_kernels<float>(), reduce_kernels<double>(), \
       softmax_kernels<float>(), softmax_kernels<double>(), optim_kernels<float>(),      \
-      optim_kernels<double>()
+      optim_kernels<double>(), conv_kernels<float>(), conv_kernels<double>()

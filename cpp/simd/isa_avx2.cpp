@@ -36,6 +36,10 @@ struct Vec<float> {
   }
   TILEGRAD_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   TILEGRAD_INLINE void store(float* p, int count) const { _mm256_maskstore_ps(p, first(count), v); }
+  // Lanes in [from, to); the others' memory is not touched.
+  TILEGRAD_INLINE void store(float* p, int from, int to) const {
+    _mm256_maskstore_ps(p, _mm256_andnot_si256(first(from), first(to)), v);
+  }
   static TILEGRAD_INLINE Vec splat(float x) { return {_mm256_set1_ps(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
 
@@ -133,6 +137,10 @@ struct Vec<double> {
   TILEGRAD_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
   TILEGRAD_INLINE void store(double* p, int count) const {
     _mm256_maskstore_pd(p, first(count), v);
+  }
+  // Lanes in [from, to); the others' memory is not touched.
+  TILEGRAD_INLINE void store(double* p, int from, int to) const {
+    _mm256_maskstore_pd(p, _mm256_andnot_si256(first(from), first(to)), v);
   }
   static TILEGRAD_INLINE Vec splat(double x) { return {_mm256_set1_pd(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm256_setzero_pd()}; }

@@ -40,6 +40,10 @@ struct Vec<float> {
   TILEGRAD_INLINE void store(float* p, int count) const {
     _mm512_mask_storeu_ps(p, first(count), v);
   }
+  // Lanes in [from, to); the others' memory is not touched.
+  TILEGRAD_INLINE void store(float* p, int from, int to) const {
+    _mm512_mask_storeu_ps(p, static_cast<Mask>(first(to) ^ first(from)), v);
+  }
   static TILEGRAD_INLINE Vec splat(float x) { return {_mm512_set1_ps(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm512_setzero_ps()}; }
 
@@ -137,6 +141,10 @@ struct Vec<double> {
   TILEGRAD_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
   TILEGRAD_INLINE void store(double* p, int count) const {
     _mm512_mask_storeu_pd(p, first(count), v);
+  }
+  // Lanes in [from, to); the others' memory is not touched.
+  TILEGRAD_INLINE void store(double* p, int from, int to) const {
+    _mm512_mask_storeu_pd(p, static_cast<Mask>(first(to) ^ first(from)), v);
   }
   static TILEGRAD_INLINE Vec splat(double x) { return {_mm512_set1_pd(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm512_setzero_pd()}; }

@@ -42,6 +42,10 @@ struct Vec {
   TILEGRAD_INLINE void store(T* p, int count) const {
     if (count > 0) *p = v;
   }
+  // Lanes in [from, to); the others' memory is not touched.
+  TILEGRAD_INLINE void store(T* p, int from, int to) const {
+    if (from <= 0 && to > 0) *p = v;
+  }
   static TILEGRAD_INLINE Vec splat(T x) { return {x}; }
   static TILEGRAD_INLINE Vec zero() { return {T(0)}; }
 

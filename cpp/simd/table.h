@@ -8,6 +8,7 @@
 // member here, and its two lines in simd/families.inl.h.
 #pragma once
 
+#include "simd/conv.h"
 #include "simd/elementwise.h"
 #include "simd/gemm.h"
 #include "simd/optim.h"
@@ -29,6 +30,8 @@ struct SimdTable {
   SoftmaxKernels<double> softmax_f64;
   OptimKernels<float> optim_f32;
   OptimKernels<double> optim_f64;
+  ConvKernels<float> conv_f32;
+  ConvKernels<double> conv_f64;
 };
 
 // The table in use: the best the processor runs, or the one TILEGRAD_ISA names if it is lower.

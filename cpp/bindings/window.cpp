@@ -1,0 +1,112 @@
+#include "bindings/window.h"
+
+#include <algorithm>
+
+namespace tilegrad::bindings {
+namespace {
+
+constexpr int64_t kMostElements = int64_t{1} << 59;  // as in kernels/geometry.py
+constexpr int64_t kLargestSize = int64_t{1} << 40;   // beyond it sums of sizes are left to Python
+
+bool is_sequence(PyObject* object) { return PyTuple_Check(object) || PyList_Check(object); }
+
+bool read_padding(PyObject* object, int axes, int64_t* low, int64_t* high) {
+  if (object == nullptr) {
+    std::fill(low, low + axes, 0);
+    std::fill(high, high + axes, 0);
+    return true;
+  }
+  const bool pairs = is_sequence(object) && PySequence_Fast_GET_SIZE(object) == axes && axes > 0 &&
+                     is_sequence(PySequence_Fast_GET_ITEM(object, 0));
+  if (!pairs) {
+    if (!read_sizes(object, axes, -kLargestSize, low)) return false;
+    std::copy(low, low + axes, high);
+    return true;
+  }
+  for (int i = 0; i < axes; ++i) {
+    PyObject* pair = PySequence_Fast_GET_ITEM(object, i);
+    if (!is_sequence(pair) || PySequence_Fast_GET_SIZE(pair) != 2 ||
+        !read_int(PySequence_Fast_GET_ITEM(pair, 0), low[i]) ||
+        !read_int(PySequence_Fast_GET_ITEM(pair, 1), high[i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+bool read_int(PyObject* object, int64_t& out) {
+  const PyRef index(PyNumber_Index(object));
+  if (!index) {
+    PyErr_Clear();
+    return false;
+  }
+  out = PyLong_AsLongLong(index.get());
+  if (out == -1 && PyErr_Occurred()) {
+    PyErr_Clear();
+    return false;
+  }
+  return -kLargestSize <= out && out <= kLargestSize;
+}
+
+bool read_dims(PyObject* object, Dims& out) {
+  if (!is_sequence(object)) return false;
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(object);
+  if (count > kMaxDims) return false;
+  out.count = static_cast<int>(count);
+  return read_sizes(object, out.count, 0, out.size);
+}
+
+bool read_sizes(PyObject* object, int axes, int64_t least, int64_t* out) {
+  if (!is_sequence(object)) {
+    if (!read_int(object, out[0]) || out[0] < least) return false;
+    std::fill(out + 1, out + axes, out[0]);
+    return true;
+  }
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(object);
+  if (count != axes) return false;
+  for (int i = 0; i < axes; ++i) {
+    if (!read_int(PySequence_Fast_GET_ITEM(object, i), out[i]) || out[i] < least) return false;
+  }
+  return true;
+}
+
+bool read_windows(const int64_t* image, const int64_t* kernel, int axes, PyObject* stride,
+                  PyObject* padding, PyObject* dilation, bool ceil_mode, Windows& w) {
+  const int first = 3 - axes;
+  for (int i = 0; i < 3; ++i) {
+    w.image[i] = w.kernel[i] = w.stride[i] = w.dilation[i] = w.padded[i] = w.output[i] = 1;
+    w.low[i] = w.high[i] = 0;
+  }
+  std::copy(image, image + axes, w.image + first);
+  std::copy(kernel, kernel + axes, w.kernel + first);
+  if (stride != nullptr && !read_sizes(stride, axes, 1, w.stride + first)) return false;
+  if (dilation != nullptr && !read_sizes(dilation, axes, 1, w.dilation + first)) return false;
+  if (!read_padding(padding, axes, w.low + first, w.high + first)) return false;
+  for (int i = first; i < 3; ++i) {
+    const int64_t size = w.image[i], low = w.low[i], high = w.high[i], step = w.stride[i];
+    if (w.kernel[i] < 1 || w.kernel[i] > kLargestSize / w.dilation[i]) return false;
+    if (low + size < 0 || high + size < 0 || low + size + high < 0) return false;
+    w.padded[i] = size + low + high;
+    const int64_t slack = w.padded[i] - (w.dilation[i] * (w.kernel[i] - 1) + 1);
+    const int64_t room = slack + (ceil_mode ? step - 1 : 0);
+    if (room < 0) return false;
+    w.output[i] = room / step + 1;
+    if (ceil_mode && (w.output[i] - 1) * step >= size + low) --w.output[i];
+    if (w.output[i] < 1) return false;
+  }
+  return true;
+}
+
+bool addressable(const int64_t* sizes, int count) {
+  int64_t product = 1;
+  for (int i = 0; i < count; ++i) {
+    const int64_t size = std::max<int64_t>(1, sizes[i]);
+    if (product > kMostElements / size) return false;
+    product *= size;
+  }
+  return product < kMostElements;
+}
+
+}  // namespace tilegrad::bindings

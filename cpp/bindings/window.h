@@ -1,0 +1,35 @@
+// Arguments of sliding windows. Nothing here raises: what cannot be read or does not fit gives
+// false, the kernel declines and its twin says what is wrong.
+#pragma once
+
+#include <cstdint>
+
+#include "bindings/kernel.h"
+
+namespace tilegrad::bindings {
+
+struct Dims {
+  int count;
+  int64_t size[kMaxDims];
+};
+
+bool read_int(PyObject* object, int64_t& out);
+bool read_dims(PyObject* object, Dims& out);  // a tuple or list of non-negative integers
+
+// One integer for all axes, or a tuple or list of one for each, all at least `least`.
+bool read_sizes(PyObject* object, int axes, int64_t least, int64_t* out);
+
+// Three axes each; missing leading ones have size, kernel, stride and dilation 1.
+struct Windows {
+  int64_t image[3], kernel[3], stride[3], dilation[3], low[3], high[3], padded[3], output[3];
+};
+
+// Null stride and dilation mean 1, null padding 0. With `ceil_mode` a last window may hang over the
+// high edge. The rules are those of kernels/geometry.py.
+bool read_windows(const int64_t* image, const int64_t* kernel, int axes, PyObject* stride,
+                  PyObject* padding, PyObject* dilation, bool ceil_mode, Windows& out);
+
+// Whether an array of these sizes stays within 64-bit offsets.
+bool addressable(const int64_t* sizes, int count);
+
+}  // namespace tilegrad::bindings

@@ -1,0 +1,19 @@
+// The tables of the type at hand.
+#pragma once
+
+#include <type_traits>
+
+#include "simd/table.h"
+
+namespace tilegrad::nn {
+
+template <class T>
+const simd::ConvKernels<T>& conv_kernels() {
+  if constexpr (std::is_same_v<T, float>) {
+    return simd::table().conv_f32;
+  } else {
+    return simd::table().conv_f64;
+  }
+}
+
+}  // namespace tilegrad::nn

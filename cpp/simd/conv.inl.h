@@ -1,0 +1,253 @@
+// Sums of more products are made of chains of equal length: the rounding error of a chain grows
+// with its length, and 192 keeps the worst of it below 16 units of |w||x|.
+constexpr int64_t kConvChain = 192;
+
+// Registers hold rows x vectors sums, one row of vectors and one weight.
+template <class T>
+constexpr int conv_vectors(int rows) {
+  const int registers = sizeof(Vec<T>) == 64 ? 32 : 16;
+  const int vectors = (registers - 1) / (rows + 1);
+  return vectors < kConvMaxVectors ? vectors : kConvMaxVectors;
+}
+
+// The tallest tile that is still two vectors wide: below that, loads outnumber the products.
+template <class T>
+constexpr int conv_rows() {
+  int rows = 1;
+  while (rows < kConvMaxRows && conv_vectors<T>(rows + 1) >= 2) ++rows;
+  return rows;
+}
+
+template <class T, int MR, int NV>
+void conv_tile(const ConvTile<T>& t) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  V sum[MR][NV];
+  T closed[MR * NV * W];  // finished chains
+  const T* w = t.weights;
+  const int64_t* offset = t.offsets;
+  const int64_t chains = (t.k + kConvChain - 1) / kConvChain;
+  const int64_t longest = chains > 1 ? (t.k + chains - 1) / chains : t.k;
+  for (int64_t done = 0;;) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 16
+      for (int j = 0; j < NV; ++j) sum[i][j] = V::zero();
+    const int64_t chain = t.k - done < longest ? t.k - done : longest;
+    for (const int64_t* end = offset + chain; offset != end; ++offset, w += MR) {
+      const T* x = t.x + *offset;
+      V row[NV];
+#pragma GCC unroll 16
+      for (int j = 0; j < NV; ++j) row[j] = V::load(x + j * W);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+        const V weight = V::splat(w[i]);
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; ++j) sum[i][j] = V::fma(weight, row[j], sum[i][j]);
+      }
+    }
+    if (done > 0) {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 16
+        for (int j = 0; j < NV; ++j) sum[i][j] = sum[i][j] + V::load(closed + (i * NV + j) * W);
+    }
+    done += chain;
+    if (done == t.k) break;
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 16
+      for (int j = 0; j < NV; ++j) sum[i][j].store(closed + (i * NV + j) * W);
+  }
+  if (t.bias != nullptr) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const V bias = V::splat(t.bias[i]);
+#pragma GCC unroll 16
+      for (int j = 0; j < NV; ++j) sum[i][j] = sum[i][j] + bias;
+    }
+  }
+  if (t.relu) {  // zero comes first: then a NaN stays one
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 16
+      for (int j = 0; j < NV; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
+  }
+  const StoreSpan* span = t.spans;
+  const StoreSpan* const last = span + t.span_count;
+#pragma GCC unroll 16
+  for (int j = 0; j < NV; ++j) {
+    for (; span != last && span->vector == j; ++span) {
+      T* y = t.y + span->at;
+      if (t.accumulate) {
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i, y += t.y_stride) {
+          (sum[i][j] + V::load(y, span->to)).store(y, span->from, span->to);
+        }
+      } else if (span->to - span->from == W) {
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i, y += t.y_stride) sum[i][j].store(y);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i, y += t.y_stride) sum[i][j].store(y, span->from, span->to);
+      }
+    }
+  }
+}
+
+template <class T, int MR, int NR>
+void conv_dot(const ConvDot<T>& d) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  V sum[MR][NR];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 16
+    for (int j = 0; j < NR; ++j) sum[i][j] = V::zero();
+  const int tail = static_cast<int>(d.width % W);
+  for (int64_t image = 0; image < d.images; ++image) {
+    for (int64_t y = 0; y < d.rows; ++y) {
+      const T* g = d.g + image * d.g_image + y * d.g_row;
+      const T* x = d.x + image * d.x_image + y * d.x_row;
+      for (const T* end = g + (d.width - tail); g != end; g += W, x += W) {
+        V left[MR];
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i) left[i] = V::load(g + i * d.g_channel);
+#pragma GCC unroll 16
+        for (int j = 0; j < NR; ++j) {
+          const V right = V::load(x + d.offsets[j]);
+#pragma GCC unroll 16
+          for (int i = 0; i < MR; ++i) sum[i][j] = V::fma(left[i], right, sum[i][j]);
+        }
+      }
+      if (tail > 0) {  // masked on both sides: what lies beyond the row may be infinite
+        V left[MR];
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i) left[i] = V::load(g + i * d.g_channel, tail);
+#pragma GCC unroll 16
+        for (int j = 0; j < NR; ++j) {
+          const V right = V::load(x + d.offsets[j], tail);
+#pragma GCC unroll 16
+          for (int i = 0; i < MR; ++i) sum[i][j] = V::fma(left[i], right, sum[i][j]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 16
+    for (int j = 0; j < NR; ++j) d.out[i * d.out_stride + j] += V::sum(sum[i][j]);
+}
+
+template <class T>
+void conv_panel(int64_t k, const int64_t* offsets, const T* x, const PanelRun* runs,
+                int64_t run_count, int64_t lanes, T* panel) {
+  using V = Vec<T>;
+  for (int64_t p = 0; p < k; ++p, panel += lanes) {
+    const T* from = x + offsets[p];
+    for (const PanelRun* run = runs; run != runs + run_count; ++run) {
+      for (int i = 0; i < run->count; i += V::width) {
+        V::load(from + run->from + i).store(panel + run->lane + i);
+      }
+    }
+  }
+}
+
+// Lane numbers for __builtin_shuffle, as wide as the elements they move.
+template <int bytes>
+struct TransposeIndex;
+template <>
+struct TransposeIndex<4> {
+  typedef int32_t Type __attribute__((vector_size(16)));
+};
+template <>
+struct TransposeIndex<8> {
+  typedef int64_t Type __attribute__((vector_size(32)));
+};
+
+// Four by four elements at a time, in registers of 16 bytes or their pairs.
+template <class T>
+void conv_transpose(int64_t m, int64_t n, const T* in, int64_t in_stride, T* out,
+                    int64_t out_stride) {
+  typedef T Four __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T))));
+  using Index = typename TransposeIndex<sizeof(T)>::Type;
+  int64_t i = 0;
+  for (; i + 4 <= m; i += 4) {
+    const T* from = in + i * in_stride;
+    T* to = out + i;
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4, from += 4, to += 4 * out_stride) {
+      const Four a = *reinterpret_cast<const Four*>(from);
+      const Four b = *reinterpret_cast<const Four*>(from + in_stride);
+      const Four c = *reinterpret_cast<const Four*>(from + 2 * in_stride);
+      const Four d = *reinterpret_cast<const Four*>(from + 3 * in_stride);
+      const Four ab = __builtin_shuffle(a, b, Index{0, 4, 1, 5});
+      const Four cd = __builtin_shuffle(c, d, Index{0, 4, 1, 5});
+      const Four ab_high = __builtin_shuffle(a, b, Index{2, 6, 3, 7});
+      const Four cd_high = __builtin_shuffle(c, d, Index{2, 6, 3, 7});
+      *reinterpret_cast<Four*>(to) = __builtin_shuffle(ab, cd, Index{0, 1, 4, 5});
+      *reinterpret_cast<Four*>(to + out_stride) = __builtin_shuffle(ab, cd, Index{2, 3, 6, 7});
+      *reinterpret_cast<Four*>(to + 2 * out_stride) =
+          __builtin_shuffle(ab_high, cd_high, Index{0, 1, 4, 5});
+      *reinterpret_cast<Four*>(to + 3 * out_stride) =
+          __builtin_shuffle(ab_high, cd_high, Index{2, 3, 6, 7});
+    }
+    for (; j < n; ++j, ++from, to += out_stride) {
+      for (int r = 0; r < 4; ++r) to[r] = from[r * in_stride];
+    }
+  }
+  for (; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+  }
+}
+
+template <class T>
+void conv_gather(int64_t n, const T* in, int64_t stride, T* out) {
+  int64_t i = 0;
+  if (stride == 2) {
+    typedef T Four __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T))));
+    using Index = typename TransposeIndex<sizeof(T)>::Type;
+    for (; i + 5 <= n; i += 4) {  // one element more than written is read
+      const Four low = *reinterpret_cast<const Four*>(in + 2 * i);
+      const Four high = *reinterpret_cast<const Four*>(in + 2 * i + 4);
+      *reinterpret_cast<Four*>(out + i) = __builtin_shuffle(low, high, Index{0, 2, 4, 6});
+    }
+  }
+  for (; i < n; ++i) out[i] = in[i * stride];
+}
+
+template <class T, int MR, int NV>
+constexpr void add_conv_tiles(ConvKernels<T>& kernels) {
+  if constexpr (MR <= conv_rows<T>()) {
+    kernels.tile[MR][NV] = conv_tile<T, MR, NV>;
+    if constexpr (NV < conv_vectors<T>(MR)) {
+      add_conv_tiles<T, MR, NV + 1>(kernels);
+    } else {
+      kernels.vectors[MR] = NV;
+      add_conv_tiles<T, MR + 1, 1>(kernels);
+    }
+  }
+}
+
+template <class T, int MR, int NR>
+constexpr void add_conv_dots(ConvKernels<T>& kernels) {
+  kernels.dot[MR][NR] = conv_dot<T, MR, NR>;
+  if constexpr (NR < kDotMaxColumns) {
+    add_conv_dots<T, MR, NR + 1>(kernels);
+  } else if constexpr (MR < kDotMaxRows) {
+    add_conv_dots<T, MR + 1, 1>(kernels);
+  }
+}
+
+template <class T>
+constexpr ConvKernels<T> conv_kernels() {
+  ConvKernels<T> kernels{};
+  kernels.width = Vec<T>::width;
+  kernels.rows = conv_rows<T>();
+  add_conv_tiles<T, 1, 1>(kernels);
+  add_conv_dots<T, 1, 1>(kernels);
+  kernels.panel = conv_panel<T>;
+  kernels.transpose = conv_transpose<T>;
+  kernels.gather = conv_gather<T>;
+  return kernels;
+}

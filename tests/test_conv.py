@@ -1,0 +1,305 @@
+"""Convolution: exact on whole numbers, on every instruction set, type and layout."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from conv_cases import CONVS, LAYOUTS, Conv, integers
+from scipy.signal import correlate
+
+from tilegrad import _native, kernels
+from tilegrad.kernels import reference
+
+ISAS = _native.available_isas()
+DTYPES = [np.float32, np.float64]
+
+
+@contextlib.contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    previous = _native.set_isa(name)
+    try:
+        yield
+    finally:
+        _native.set_isa(previous)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    previous = _native.get_num_threads()
+    _native.set_num_threads(count)
+    try:
+        yield
+    finally:
+        _native.set_num_threads(previous)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exact_on_whole_numbers(isa, dtype):
+    """Native and twin agree to the last bit in all directions, and the three are adjoint."""
+    rng = np.random.default_rng(0)
+    checks = 0
+    with instruction_set(isa):
+        for case, layout in itertools.product(CONVS, LAYOUTS):
+            x, w = integers(rng, case.x, dtype), integers(rng, case.w, dtype)
+            bias = integers(rng, case.w[:1], dtype)
+            y = reference.conv(x, w, None, *case.window)
+            g = integers(rng, y.shape, dtype)
+            lx, lw, lg = layout(x), layout(w), layout(g)
+            message = f"{case} {layout.__name__}"
+
+            plain = kernels.conv(lx, lw, None, *case.window)
+            np.testing.assert_array_equal(plain, y, message)
+            fused = kernels.conv(lx, lw, bias, *case.window, "relu")
+            wanted = np.maximum(y + bias.reshape(-1, *[1] * (y.ndim - 2)), 0)
+            np.testing.assert_array_equal(fused, wanted, message)
+            dx = kernels.conv_input_grad(lg, lw, case.x, *case.window)
+            np.testing.assert_array_equal(
+                dx, reference.conv_input_grad(g, w, case.x, *case.window), message
+            )
+            dw = kernels.conv_weight_grad(lg, lx, case.w, *case.window)
+            np.testing.assert_array_equal(
+                dw, reference.conv_weight_grad(g, x, case.w, *case.window), message
+            )
+            form = [np.vdot(a.astype(float), b) for a, b in ((y, g), (x, dx), (w, dw))]
+            assert form[0] == form[1] == form[2], message
+            assert {plain.dtype, fused.dtype, dx.dtype, dw.dtype} == {np.dtype(dtype)}
+            checks += 1
+    assert checks == len(CONVS) * len(LAYOUTS)
+
+
+def test_the_table_runs_natively():
+    """A call that native code declines would test the twin against itself."""
+    rng = np.random.default_rng(1)
+    declined = []
+    for case in CONVS:
+        x, w = integers(rng, case.x, np.float32), integers(rng, case.w, np.float32)
+        g = reference.conv(x, w, None, *case.window)
+        for name, args in (
+            ("conv", (x, w, None, *case.window)),
+            ("conv_input_grad", (g, w, case.x, *case.window)),
+            ("conv_weight_grad", (g, x, case.w, *case.window)),
+        ):
+            stand_in = _native.Kernel(_refusing(name))
+            try:
+                stand_in(*args)
+            except AssertionError:
+                declined.append((name, case))
+    assert declined == []
+
+
+def _refusing(name):
+    def twin(*args, **kwargs):
+        raise AssertionError("the twin was called")
+
+    twin.__name__ = name
+    return twin
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_against_scipy(isa):
+    """SciPy's correlation of float64 data, plane by plane."""
+    rng = np.random.default_rng(2)
+    checks = 0
+    with instruction_set(isa):
+        for case in CONVS:
+            if case.window != (1, 0, 1, 1) or 0 in case.x + case.w:
+                continue
+            x, w = rng.standard_normal(case.x), rng.standard_normal(case.w)
+            wanted = [[sum(map(_valid, image, kernel)) for kernel in w] for image in x]
+            bound = 1e-15 * len(w[0].ravel()) * np.abs(x).max() * np.abs(w).max()
+            np.testing.assert_allclose(kernels.conv(x, w), wanted, rtol=0, atol=bound)
+            checks += 1
+    assert checks == sum(case.window == (1, 0, 1, 1) for case in CONVS) - 2
+
+
+def _valid(plane, kernel):
+    return correlate(plane, kernel, mode="valid", method="direct")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rounding_error_is_bounded(dtype):
+    """|y' - y| <= 16 u |w| * |x| element by element, also where thousands of products are added."""
+    rng = np.random.default_rng(3)
+    worst = 0.0
+    for case in (
+        Conv((1, 512, 6, 6), (20, 512, 3, 3), padding=1),
+        Conv((8, 40, 20, 20), (24, 40, 3, 3)),
+    ):
+        x, w = rng.random(case.x, dtype), rng.random(case.w, dtype)
+        g = rng.random(reference.conv(x, w, None, *case.window).shape, dtype)
+        wide = [a.astype(np.longdouble) for a in (x, w, g)]
+        for name, args, exact in (
+            ("conv", (x, w, None), (wide[0], wide[1], None)),
+            ("conv_input_grad", (g, w, case.x), (wide[2], wide[1], case.x)),
+            ("conv_weight_grad", (g, x, case.w), (wide[2], wide[0], case.w)),
+        ):
+            wanted = getattr(reference, name)(*exact, *case.window)
+            error = np.abs(getattr(kernels, name)(*args, *case.window) - wanted)
+            worst = max(worst, float((error / np.abs(wanted)).max() / (np.finfo(dtype).eps / 2)))
+    assert 0 < worst <= 16
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_same_bits_for_any_number_of_threads(isa):
+    rng = np.random.default_rng(4)
+    cases = [
+        Conv((8, 24, 28, 28), (32, 24, 3, 3), padding=1),
+        Conv((4, 3, 40, 40), (16, 3, 5, 5), stride=2, padding=2),
+        Conv((1, 32, 48, 48), (32, 32, 3, 3), padding=1),
+        Conv((6, 64, 20, 20), (64, 64, 1, 1)),
+        Conv((8, 32, 24, 24), (32, 1, 3, 3), padding=1, groups=32),
+    ]
+    with instruction_set(isa):
+        for case in cases:
+            x, w = rng.random(case.x, np.float32), rng.random(case.w, np.float32)
+            g = np.ones_like(kernels.conv(x, w, None, *case.window))
+            g *= rng.random(g.shape, np.float32)
+            results = []
+            for count in (1, 2, 3, 7):
+                with threads(count):
+                    results.append(
+                        (
+                            kernels.conv(x, w, None, *case.window),
+                            kernels.conv_input_grad(g, w, case.x, *case.window),
+                            kernels.conv_weight_grad(g, x, case.w, *case.window),
+                        )
+                    )
+            for other in results[1:]:
+                for a, b in zip(results[0], other, strict=True):
+                    np.testing.assert_array_equal(a, b, str(case))
+
+
+def test_infinities_stay_where_they_are_seen():
+    """Only outputs whose window holds the infinite pixel change; tiles do not spread it."""
+    rng = np.random.default_rng(5)
+    for case in CONVS:
+        if 0 in case.x + case.w:
+            continue
+        x, w = integers(rng, case.x, np.float32), integers(rng, case.w, np.float32) + 4
+        g = integers(rng, reference.conv(x, w, None, *case.window).shape, np.float32)
+        x.flat[x.size // 2] = np.inf
+        x.flat[-1] = np.nan
+        with np.errstate(invalid="ignore"):
+            y, wanted = (f(x, w, None, *case.window) for f in (kernels.conv, reference.conv))
+            np.testing.assert_array_equal(y, wanted, str(case))
+            dw, wanted = (
+                f(g, x, case.w, *case.window)
+                for f in (kernels.conv_weight_grad, reference.conv_weight_grad)
+            )
+            np.testing.assert_array_equal(dw, wanted, str(case))
+        relu = kernels.conv(x, w, None, *case.window, "relu")
+        np.testing.assert_array_equal(np.isnan(relu), np.isnan(y), str(case))
+
+
+def test_inputs_stay_as_they_are():
+    rng = np.random.default_rng(6)
+    x, w = rng.random((2, 3, 9, 9)), rng.random((4, 3, 3, 3))
+    g = kernels.conv(x, w, None, 1, 1)
+    before = [a.copy() for a in (x, w, g)]
+    for a in (x, w, g):
+        a.flags.writeable = False
+    kernels.conv(x, w, np.zeros(4), 1, 1)
+    kernels.conv_input_grad(g, w, x.shape, 1, 1)
+    kernels.conv_weight_grad(g, x, w.shape, 1, 1)
+    for a, b in zip((x, w, g), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_other_types_go_to_the_twin():
+    """Integers, half precision, mixed types and lists: what NumPy takes, the kernels take."""
+    x, w = np.arange(25).reshape(1, 1, 5, 5), np.ones((1, 1, 3, 3), int)
+    assert kernels.conv(x, w).dtype == np.int64
+    assert kernels.conv(x.astype(np.float16), w.astype(np.float16)).dtype == np.float16
+    assert kernels.conv(x.astype(np.float32), w.astype(np.float64)).dtype == np.float64
+    np.testing.assert_array_equal(kernels.conv(x.tolist(), w.tolist()), kernels.conv(x, w))
+    np.testing.assert_array_equal(
+        kernels.conv(x.astype(">f4"), w.astype(np.float32)), kernels.conv(x, w)
+    )
+
+
+X, W = np.zeros((2, 6, 8, 8)), np.zeros((4, 6, 3, 3))
+BAD_CALLS = [
+    ("conv", (X, W[:, :5]), ValueError, "expects 5 input channels.*has 6"),
+    ("conv", (X[0], W), ValueError, "axes"),
+    ("conv", (np.zeros((2, 6)), W), ValueError, "x\\[None\\]"),
+    ("conv", (X, W, np.zeros(3)), ValueError, r"bias of shape \(3,\).*\(4,\)"),
+    ("conv", (X, W, None, 0), ValueError, "stride must be at least 1"),
+    ("conv", (X, W, None, 1, 0, 0), ValueError, "dilation must be at least 1"),
+    ("conv", (X, W, None, 1, 0, 1, 0), ValueError, "groups must be at least 1"),
+    ("conv", (X, W, None, 1, 0, 1, 4), ValueError, "divisible by groups=4"),
+    ("conv", (X, W, None, 1, 0, 1, 2), ValueError, "expects 12 input channels"),
+    ("conv", (X, W, None, (1, 1, 1)), ValueError, "3 numbers for 2 spatial axes"),
+    ("conv", (X, W, None, 1, ((1, 1),)), ValueError, "pairs"),
+    ("conv", (X, W, None, 1, -9), ValueError, "crops more than the 8 pixels"),
+    ("conv", (X[:, :, :2], W), ValueError, "spans 3 pixels.*has 2"),
+    ("conv", (X, W, None, 1, 2**62), ValueError, "overflow"),
+    ("conv", (X, W, None, 1, (2**31, 2**31)), ValueError, "overflow"),
+    ("conv", (X, W, None, 1.5), TypeError, "stride must be an integer"),
+    ("conv", (X, W, None, 1, "same"), TypeError, "resolved"),
+    ("conv", (X, W, None, 1, 0, 1, 1, "tanh"), ValueError, "activation"),
+    ("conv_input_grad", (np.zeros((2, 4, 5, 6)), W, X.shape), ValueError, r"\(2, 4, 5, 6\)"),
+    ("conv_weight_grad", (np.zeros((2, 4, 5, 6)), X, W.shape), ValueError, r"\(2, 4, 6, 6\)"),
+    ("conv_weight_grad", (np.zeros((2, 4, 6, 6)), X, (4, 6, 0, 3)), ValueError, "no taps"),
+    ("unfold", (X, 9), ValueError, "spans 9 pixels"),
+    ("fold", (np.zeros((1, 9, 5)), (4, 4), 3), ValueError, "columns of shape"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "error", "text"), BAD_CALLS)
+def test_bad_arguments_are_named(name, args, error, text):
+    with pytest.raises(error, match=text) as raised:
+        getattr(kernels, name)(*args)
+    assert str(raised.value).startswith(f"{name}:")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_unfold_and_fold_are_adjoint_and_make_convolution(dtype):
+    rng = np.random.default_rng(7)
+    checks = 0
+    for case in CONVS:
+        if case.groups != 1 or 0 in case.x + case.w:
+            continue
+        x, w = integers(rng, case.x, dtype), integers(rng, case.w, dtype)
+        window = case.w[2:], case.dilation, case.padding, case.stride
+        columns = kernels.unfold(x, *window)
+        y = kernels.conv(x, w, None, *case.window)
+        product = w.reshape(len(w), -1) @ columns
+        np.testing.assert_array_equal(product.reshape(y.shape), y, str(case))
+        c = integers(rng, columns.shape, dtype)
+        folded = kernels.fold(c, case.x[2:], *window)
+        np.testing.assert_array_equal(folded, reference.fold(c, case.x[2:], *window), str(case))
+        assert np.vdot(columns.astype(float), c) == np.vdot(x.astype(float), folded), case
+        checks += 1
+    assert checks == 31
+
+
+def test_workspace_is_bounded():
+    """A fresh process' peak grows by the result and a few MiB, not by a column matrix (231 MB)."""
+    import subprocess
+    import sys
+
+    program = """
+import resource, numpy as np
+from tilegrad import _native, kernels
+_native.set_num_threads(1)
+x, w = np.ones((32, 64, 56, 56), np.float32), np.ones((64, 64, 3, 3), np.float32)
+y = np.ones_like(x); kernels.conv(x[:1, :, :9, :9].copy(), w, None, 1, 1)
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+start = peak()
+y = kernels.conv(x, w, None, 1, 1); forward = peak(); del y
+y = kernels.conv_weight_grad(x, x, w.shape, 1, 1); weights = peak(); del y
+y = kernels.conv_input_grad(x, w, x.shape, 1, 1); images = peak()
+mib = x.nbytes / 2**20
+print(forward - start - mib, weights - start - mib, images - start - mib)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    extra = [float(v) for v in done.stdout.split()]
+    assert len(extra) == 3
+    assert max(extra) <= 8, extra
