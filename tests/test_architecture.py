@@ -24,7 +24,7 @@ CPP = ROOT / "cpp"
 CPP_FLOORS = {"runtime": 0, "simd": 1, "gemm": 2, "nn": 3, "program": 4, "bindings": 5}
 PYTHON_FLOORS = {"_native": 5, "kernels": 6, "config": 6, "autograd": 7, "ops": 8}
 BUILT_FROM_OPS = 9  # nn, optim, linalg, calculus, ...: everything not named here
-PYTHON_FLOORS |= {"bench": 10, "cli": 10, "__main__": 10}
+PYTHON_FLOORS |= {"bench": 10, "demo": 10, "cli": 10, "__main__": 10}
 
 #: The package's front door may name anything.
 FRONT_DOOR = "__init__"
@@ -207,7 +207,8 @@ def test_isa_units_export_one_table_and_share_no_code(unit, tmp_path):
     """
     compiler = ["g++", "-std=c++17", "-O0", "-fPIC", "-fno-exceptions", "-DTILEGRAD_X86"]
     done = subprocess.run(
-        [*compiler, f"-I{CPP}", *compile_flags(unit), "-c", str(unit), "-o", str(tmp_path / "unit.o")],
+        [*compiler, f"-I{CPP}", *compile_flags(unit), "-c", str(unit), "-o", "unit.o"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import tilegrad as tg
@@ -123,3 +124,40 @@ def test_interrupt_is_not_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr(check_command, "check_kernel", interrupted)
     assert main(["check", "relu"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_bench_measures_and_saves(monkeypatch, capsys, tmp_path):
+    from tilegrad.bench import measure, overview
+
+    small = [overview.product(8, 8, 8, "float32", None), overview.product(4, 4, 4, "float64", None)]
+    small += overview.convolution(1, 2, 6, 3, 3, torch=None)
+    monkeypatch.setattr(overview, "works", lambda torch: small)
+    monkeypatch.setattr(overview, "ROUNDS", 2)
+    # others' thread counts must not leak into the tests that follow
+    monkeypatch.setattr(overview, "set_threads", measure.tilegrad_threads)
+    saved = tmp_path / "bench.json"
+    assert main(["bench", "--threads", "1", "--json", str(saved)]) == 0
+    text = capsys.readouterr().out
+    assert "matmul 8 x 8 x 8" in text
+    assert "x NumPy" in text
+    record = json.loads(saved.read_text())
+    assert [row["threads"] for row in record["overview"]] == [1] * 4
+    assert all(row["gflops"] > 0 for row in record["overview"])
+
+
+def test_bench_compares_equal_work():
+    """Everyone in a row computes the same numbers."""
+    from tilegrad.bench import overview
+
+    torch = overview.optional("torch")
+    rows = [overview.product(5, 7, 6, "float64", torch)]
+    rows += overview.convolution(2, 3, 6, 4, 3, torch=torch)
+    for work in rows:
+        results = {name: function() for name, function in work.functions.items()}
+        expected = results.pop("NumPy")
+        for result in results.values():
+            pairs = zip(result, expected, strict=True) if type(result) is tuple else [
+                (result, expected)
+            ]
+            for mine, theirs in pairs:
+                np.testing.assert_allclose(np.asarray(mine), theirs, rtol=1e-4, atol=1e-4)

@@ -19,12 +19,14 @@ from tilegrad.cli.failure import Failure
 COMMANDS = {
     "info": "what this installation and this machine are",
     "check": "compare every kernel with its NumPy twin on every instruction set of this machine",
+    "bench": "measure speed beside NumPy, PyTorch and JAX",
 }
 
 EPILOG = """\
 a first tour:
   tilegrad info                          which instruction set, caches and threads are used
   tilegrad check                         every kernel against its NumPy twin
+  tilegrad bench                         one minute: how fast is this machine, and who uses it best
 """
 
 
