@@ -1,5 +1,7 @@
 """tilegrad: matrix kernels, autograd and matrix calculus for small networks on a CPU."""
 
+from typing import Any
+
 from tilegrad import autograd, kernels, ops, utils
 from tilegrad._native import __version__
 from tilegrad.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -23,3 +25,14 @@ __all__ = [
     "utils",
     "verify",
 ]
+
+#: Imported when first asked for.
+_LAZY = ("calculus", "func")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"tilegrad.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

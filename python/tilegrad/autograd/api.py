@@ -37,14 +37,16 @@ def _roots(
                     f"{where}: the gradient can be left out for a scalar only; the output has "
                     f"shape {output.shape}, so pass a gradient of that shape"
                 )
-            gradient = np.ones_like(output._array)
+            gradient = np.ones(output.shape, output.dtype)
         elif not isinstance(gradient, Tensor):
             gradient = np.asarray(gradient, dtype=output.dtype)
         if gradient.shape != output.shape:
             raise ValueError(
                 f"{where}: gradient of shape {gradient.shape} for an output of shape {output.shape}"
             )
-        if isinstance(gradient, Tensor) and not (gradient._requires_grad or gradient._tangents):
+        if isinstance(gradient, Tensor) and not (
+            gradient._requires_grad or gradient._tangents is not None
+        ):
             gradient = gradient._array
         roots.append((edge_of(output), gradient))
     return roots
@@ -135,7 +137,7 @@ def grad(
     for position, (x, g) in enumerate(zip(ins, found, strict=True)):
         if g is None:
             if materialize_grads:
-                g = np.zeros_like(x._array)
+                g = np.zeros(x.shape, x.dtype)
             elif not allow_unused:
                 raise RuntimeError(
                     f"grad: the outputs do not depend on input {position} (shape {x.shape}); "

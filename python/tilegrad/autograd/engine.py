@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import _native
+from tilegrad.autograd import batching
 from tilegrad.autograd.modes import enable_grad, no_grad
 from tilegrad.autograd.node import FREED, Node, Output
 from tilegrad.autograd.tensor import Tensor
@@ -52,7 +53,7 @@ def run(
     Returns:
         One gradient per target, None where none arrived; an empty list without targets.
     """
-    with enable_grad() if create_graph else no_grad():
+    with enable_grad() if create_graph else no_grad(), batching.carrying(roots):
         if targets is not None:
             targets = tuple(targets)
             found = _native.backward_pass(tuple(roots), targets, create_graph, retain_graph)
@@ -101,6 +102,8 @@ class _Helpers:
             g = vector_space.sum_to(g, edge.shape)
         if g.dtype != edge.dtype:
             g = vector_space.cast(g, edge.dtype)
+        if type(g) is not np.ndarray and g._batch:
+            g = batching.outside(g, edge)
         return g
 
     @staticmethod

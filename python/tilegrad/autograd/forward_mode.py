@@ -52,7 +52,8 @@ def level() -> Iterator[int]:
 
 def _alias(tensor: Tensor) -> Tensor:
     """The same value at the same place in the graph, without tangents."""
-    alias = Tensor(tensor._array, tensor._requires_grad)
+    alias = tensor._bare()
+    alias._requires_grad = tensor._requires_grad
     node = tensor._node
     alias._node = tensor if node is None and tensor._requires_grad else node
     alias._version = tensor._version
@@ -69,11 +70,11 @@ def dual(primal: Tensor, tangent: Tensor, number: int) -> Tensor:
 
 def below(value: Any, number: int) -> Any:
     """``value`` without the tangents of level ``number`` and above."""
-    if not isinstance(value, Tensor) or value._tangents is None:
+    if not isinstance(value, Tensor) or not value._tangents:
         return value
     kept = {key: tangent for key, tangent in value._tangents.items() if key < number}
     result = _alias(value)
-    result._tangents = kept or None
+    result._tangents = kept or value._no_tangents
     return result
 
 
@@ -83,7 +84,7 @@ def without_dead_levels(value: Tensor) -> Tensor:
         return value
     result = _alias(value)
     kept = {k: tangent for k, tangent in value._tangents.items() if k in _live.levels}
-    result._tangents = kept or None
+    result._tangents = kept or value._no_tangents
     return result
 
 
@@ -125,7 +126,7 @@ def _save_tangents(results: list[Any]) -> None:
             node = edge.node if type(edge) is Output else edge
             shadows = []
             for value in results:
-                shadow = Tensor(value._array)
+                shadow = value._bare()
                 shadow._tangents = value._tangents
                 shadows.append(shadow)
             node.out = tuple(shadows) if type(node.dtype) is tuple else shadows[0]

@@ -54,13 +54,14 @@ class FunctionContext:
     def _restored(self, entry: Any) -> Any:
         kind, value, version = entry
         if kind == "output":
-            index, array = value
+            index, result = value
             node = self._node
             if node is None:
-                tensor = Tensor(array)
+                tensor = result._bare()
             else:
-                edge = Output(node, index, array.shape, array.dtype)
-                tensor = Tensor(array, True, edge)
+                tensor = result._bare()
+                tensor._requires_grad = True
+                tensor._node = Output(node, index, result.shape, result.dtype)
                 if type(node.out) is tuple:  # the results as they were, with their tangents
                     tensor._tangents = node.out[index]._tangents
             return tensor
@@ -78,7 +79,7 @@ class FunctionContext:
         for tensor in self._to_save:
             if tensor is not None and id(tensor) in places:
                 index = places[id(tensor)]
-                entries.append(("output", (index, tensor._array), 0))
+                entries.append(("output", (index, tensor._bare()), 0))
             elif isinstance(tensor, Tensor):
                 original = originals.get(id(tensor), tensor)
                 version = original._version.value if original._version is not None else 0
@@ -130,14 +131,13 @@ class _Call:
     def _record(self, args: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         ctx = self.ctx
         if not (is_grad_enabled() and any(ctx.needs_input_grad)):
-            return tuple(None if out is None else Tensor(out._array) for out in outputs)
+            return tuple(None if out is None else out._bare() for out in outputs)
         edges = tuple(
             (a._node if a._node is not None else a) if needs else None
             for a, needs in zip(args, ctx.needs_input_grad, strict=True)
         )
-        arrays = [np.empty(0) if out is None else out._array for out in outputs]
-        shapes = tuple(array.shape for array in arrays)
-        dtypes = tuple(array.dtype for array in arrays)
+        shapes = tuple((0,) if out is None else out.shape for out in outputs)
+        dtypes = tuple(np.dtype(float) if out is None else out.dtype for out in outputs)
         node = Node(self, edges, (), {}, None, shapes, dtypes)
         node.tensor_mode = True
         ctx._node = node
@@ -149,10 +149,12 @@ class _Call:
                 and id(out) not in ctx._non_differentiable
             )
             if differentiable:
-                array = out._array
-                wrapped.append(Tensor(array, True, Output(node, index, array.shape, array.dtype)))
+                tensor = out._bare()
+                tensor._requires_grad = True
+                tensor._node = Output(node, index, out.shape, out.dtype)
+                wrapped.append(tensor)
             else:
-                wrapped.append(None if out is None else Tensor(out._array))
+                wrapped.append(None if out is None else out._bare())
         return tuple(wrapped)
 
     def pull(
@@ -182,7 +184,7 @@ class _Call:
             if gradient is not None:
                 self._check_gradient(position, gradient, node)
                 if isinstance(gradient, Tensor) and not (
-                    gradient._requires_grad or gradient._tangents
+                    gradient._requires_grad or gradient._tangents is not None
                 ):
                     gradient = gradient._array
             parts.append((position, gradient))
@@ -214,6 +216,8 @@ def _inside(value: Any) -> Any:
     """What ``forward`` sees of an argument: its value, without history or tangents."""
     if not isinstance(value, Tensor):
         return value
+    if value._batch:
+        return value._bare()
     inside = Tensor(value._array)
     inside._version = value._share_version()
     inside._seen = inside._version.value

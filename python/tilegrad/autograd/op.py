@@ -50,7 +50,7 @@ class Op(_native.OpBase):
         promotes: inputs of different dtypes are brought to a common one first; ``"float"``: to a
             floating one.
         discrete: the result is piecewise constant or not floating: no gradient flows, by nature.
-        batch: how :func:`tilegrad.func.vmap` applies it; see there.
+        batch: how :func:`tilegrad.func.vmap` applies it; see :mod:`tilegrad.autograd.batching`.
         outputs: names of several results, by which rules can ask for one of them alone.
     """
 
@@ -82,8 +82,9 @@ class Op(_native.OpBase):
         self.promotes = promotes
         self._promotes = bool(promotes)
         self.discrete = discrete
-        self.batch = batch
         self._read_attributes()
+        # one input and an axis: the batched form is plain; see tilegrad.ops.batched
+        self.batch = "axis" if batch is None and self._has_axis() else batch
         self.vjp_rules = dict(vjp or {})
         self.jvp_kind = jvp if isinstance(jvp, str) else "rules"
         self.jvp_rules: dict[str, Rule] = (
@@ -109,6 +110,9 @@ class Op(_native.OpBase):
             for name, default in found[skipped:]
             if default is not inspect.Parameter.empty and name != "out"
         }
+
+    def _has_axis(self) -> bool:
+        return self.arity == 1 and "axis" in self.attributes
 
     def _choose_saved(self) -> None:
         """Decide from the vjp rules which inputs and results a node saves."""
@@ -193,6 +197,9 @@ class Op(_native.OpBase):
 
     def apply_value(self, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         """The result and its graph node for ``args``, whatever tangents they carry."""
+        for value in args:
+            if isinstance(value, Tensor) and value._interpret is not None:
+                return value._interpret(self, args, attrs)
         arrays = (
             vector_space.promote(args, self.promotes == "float")
             if self.promotes
@@ -223,6 +230,22 @@ class Op(_native.OpBase):
         if self.view:
             _share_memory(args[0], tensor)
         return tensor
+
+    def attach(self, args: tuple[Any, ...], attrs: dict[str, Any], out: Any) -> Any:
+        """Give ``out``, tensors of a subclass that stands for other values, their graph node."""
+        needs_grad = any(isinstance(value, Tensor) and value._requires_grad for value in args)
+        if self.discrete or not needs_grad or not _native.is_grad_enabled():
+            return out
+        several = type(out) is tuple
+        node = self._node(args, attrs, out, several)
+        attached = []
+        for index, value in enumerate(out if several else (out,)):
+            tensor = value._bare()  # the node may keep ``value``: a cycle, if that had the edge
+            if value.dtype.kind == "f":
+                tensor._requires_grad = True
+                tensor._node = Output(node, index, value.shape, value.dtype) if several else node
+            attached.append(tensor)
+        return tuple(attached) if several else attached[0]
 
     def _node(self, args: tuple[Any, ...], attrs: dict[str, Any], out: Any, several: bool) -> Node:
         edges = []
@@ -263,7 +286,10 @@ class Op(_native.OpBase):
             )
         if several:
             shape: Any = tuple(np.shape(value) for value in out)
-            dtype: Any = tuple(np.asarray(value).dtype for value in out)
+            dtype: Any = tuple(
+                value.dtype if isinstance(value, Tensor) else np.asarray(value).dtype
+                for value in out
+            )
         else:
             shape, dtype = out.shape, out.dtype
         node = Node(self, tuple(edges), saved, attrs, self._saved_part(out), shape, dtype)
@@ -361,7 +387,9 @@ class Op(_native.OpBase):
 def _zeros_like(value: Any) -> Any:
     if value is None:
         return None
-    return Tensor(np.zeros_like(value._array if isinstance(value, Tensor) else value))
+    if isinstance(value, Tensor):
+        return Tensor(np.zeros(value.shape, value.dtype))
+    return Tensor(np.zeros_like(value))
 
 
 def _add_tangents(a: Any, b: Any) -> Any:

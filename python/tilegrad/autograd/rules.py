@@ -197,8 +197,10 @@ def saved_out(node: Node, as_tensors: bool) -> Any:
 def _restore(value: Any, edge: Any, as_tensors: bool) -> Any:
     """A saved result: an array, or the tensor it was where the rule has to be recorded."""
     if isinstance(value, Tensor):  # it carries tangents; its edge is left off to avoid a cycle
-        result = Tensor(value._array, True, edge)
+        result = value._bare()
         result._tangents = value._tangents
+        if value.dtype.kind == "f":
+            result._requires_grad, result._node = True, edge
         return forward_mode.without_dead_levels(result)
     if not as_tensors:
         return value

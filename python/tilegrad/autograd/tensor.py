@@ -52,6 +52,13 @@ class Tensor(_native.TensorBase):
 
     __slots__ = ()
 
+    #: The batches it is a member of, outermost first; see :mod:`tilegrad.autograd.batching`.
+    _batch: tuple[Any, ...] = ()
+    #: What ``_tangents`` is where there are none.
+    _no_tangents: Any = None
+    #: How operations apply to a subclass whose ``_array`` is not the whole value; None: as ever.
+    _interpret: Any = None
+
     #: NumPy's operators leave mixed expressions to the tensor.
     __array_priority__ = 1000
 
@@ -126,6 +133,10 @@ class Tensor(_native.TensorBase):
                 f"item() needs a tensor with one entry, this one has shape {self.shape}"
             )
         return self._array.item()
+
+    def _bare(self) -> Tensor:
+        """The same value without history, version or tangents."""
+        return Tensor(self._array)
 
     # ---- hooks ------------------------------------------------------------------------------
     def register_hook(self, hook: Any) -> Hook:

@@ -3,6 +3,7 @@
 from tilegrad.autograd.op import OPS
 from tilegrad.ops import (
     arithmetic,
+    batched,
     comparison,
     cumulative,
     exponential,
@@ -20,6 +21,7 @@ from tilegrad.ops import (
 __all__ = [
     "OPS",
     "arithmetic",
+    "batched",
     "comparison",
     "cumulative",
     "exponential",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.op import Op, Rule
+from tilegrad.autograd.rules import parameters
 
 
 def elementwise(
@@ -68,7 +69,7 @@ def discrete(name: str, forward: Callable[..., Any], inputs: str, *, batch: Any 
     """An operation with a piecewise constant or non-floating result: no gradient, by nature."""
     return Op(
         name, forward, inputs=inputs if inputs == "*" else inputs.split(), discrete=True,
-        promotes=True, batch=batch or "elementwise",
+        promotes=True, batch=batch or ("axis" if "axis" in parameters(forward) else "elementwise"),
     )  # fmt: skip
 
 

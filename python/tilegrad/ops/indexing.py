@@ -49,7 +49,7 @@ def _zeros(shape: tuple[int, ...], like: Any) -> Any:
 
 #: ``out[i, j] = x[index[i, j], j]`` for axis 0, and so on.
 gather = Op(
-    "gather", _gather, inputs=["x", "index"],
+    "gather", _gather, batch="axis", inputs=["x", "index"],
     vjp={"x": lambda g, index, axis, x_shape: scatter_add(_zeros(x_shape, g), g, index, axis)},
     jvp={"x": lambda t, index, axis: gather(t, index, axis)},
 )  # fmt: skip
@@ -65,7 +65,7 @@ def _embedded(g: Any, index: Any, axis: int, src_shape: tuple[int, ...]) -> Any:
 
 #: ``x`` with ``src`` added at ``index``; repeated entries add up.
 scatter_add = Op(
-    "scatter_add", _scatter_add, inputs=["x", "src", "index"],
+    "scatter_add", _scatter_add, batch="axis", inputs=["x", "src", "index"],
     vjp={"x": lambda g: g, "src": _embedded},
     jvp={
         "x": lambda t: t,
@@ -75,7 +75,7 @@ scatter_add = Op(
 
 #: ``x`` with ``src`` in place of its entries at ``index``.
 scatter = Op(
-    "scatter", _scatter, inputs=["x", "src", "index"],
+    "scatter", _scatter, batch="axis", inputs=["x", "src", "index"],
     vjp={
         "x": lambda g, index, axis: scatter(g, np.zeros((), g.dtype), index, axis),
         "src": _embedded,
@@ -95,7 +95,7 @@ def _replace(x: Any, value: Any, index: Any) -> Any:
 
 #: ``x`` with ``value`` (broadcast) at ``index``: what ``x[index] = value`` makes of x.
 replace = Op(
-    "replace", _replace, inputs=["x", "value"],
+    "replace", _replace, batch="index", inputs=["x", "value"],
     vjp={"x": lambda g, index: replace(g, 0.0, index), "value": lambda g, index: getitem(g, index)},
     jvp={
         "x": lambda t, index: replace(t, 0.0, index),

@@ -21,7 +21,7 @@ def transpose(x: Any) -> Any:
 #: Batched product of stacks of matrices (both at least 2-d); batches broadcast.
 #: d(AB) = dA B + A dB, so <G, dA B> = <G B^T, dA> and <G, A dB> = <A^T G, dB>.
 bmm = multilinear(
-    "bmm", kernels.matmul, "a b", promotes=True,
+    "bmm", kernels.matmul, "a b", promotes=True, batch="product",
     a=lambda g, b: bmm(g, transpose(b)),
     b=lambda g, a: bmm(transpose(a), g),
 )  # fmt: skip

@@ -74,7 +74,7 @@ def _tie_share(x: Any, extreme: Any) -> Any:
 
 
 #: Ties share the gradient equally, as in torch.
-tie_share = discrete("tie_share", _tie_share, "x extreme")
+tie_share = discrete("tie_share", _tie_share, "x extreme", batch="whole")
 
 
 def _extreme(name: str, kernel: Any) -> Op:

@@ -21,40 +21,40 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
 
 
 reshape = linear(
-    "reshape", lambda x, shape: np.reshape(x, shape), "x", view=True,
+    "reshape", lambda x, shape: np.reshape(x, shape), "x", batch="shape", view=True,
     x=lambda g, x_shape: reshape(g, x_shape),
 )  # fmt: skip
 
 permute = linear(
-    "permute", lambda x, axes: np.transpose(x, axes), "x", view=True,
+    "permute", lambda x, axes: np.transpose(x, axes), "x", batch="permute", view=True,
     x=lambda g, axes: permute(g, _inverse(axes)),
 )  # fmt: skip
 
 #: ``x`` broadcast to ``shape``; its adjoint sums back.
 expand = linear(
-    "expand", lambda x, shape: np.broadcast_to(x, shape), "x", view=True,
+    "expand", lambda x, shape: np.broadcast_to(x, shape), "x", batch="expand", view=True,
     x=lambda g, x_shape: sum_to(g, x_shape),
 )  # fmt: skip
 
 sum_to = linear(
-    "sum_to", kernels.sum_to, "x",
+    "sum_to", kernels.sum_to, "x", batch="sum_to",
     x=lambda g, x_shape: expand(g, x_shape),
 )  # fmt: skip
 
 cast = linear(
-    "cast", lambda x, dtype: np.asarray(x).astype(dtype, copy=False), "x",
+    "cast", lambda x, dtype: np.asarray(x).astype(dtype, copy=False), "x", batch="elementwise",
     x=lambda g: g,
 )  # fmt: skip
 
 flip = linear(
-    "flip", lambda x, axes: np.flip(x, axes), "x", view=True,
+    "flip", lambda x, axes: np.flip(x, axes), "x", batch="axis", view=True,
     x=lambda g, axes: flip(g, axes),
 )  # fmt: skip
 
-copy = linear("copy", lambda x: np.array(x), "x", x=lambda g: g)
+copy = linear("copy", lambda x: np.array(x), "x", batch="elementwise", x=lambda g: g)
 
 #: The same memory under a new node: a variable of its own for whoever differentiates.
-alias = linear("alias", lambda x: x.view(), "x", view=True, x=lambda g: g)
+alias = linear("alias", lambda x: x.view(), "x", batch="elementwise", view=True, x=lambda g: g)
 
 
 def _concatenate(*xs: Any, axis: int) -> Any:
@@ -69,7 +69,7 @@ def _piece(g: Any, i: int, input_shapes: Sequence[tuple[int, ...]], axis: int) -
     return getitem(g, tuple(index))
 
 
-concatenate = linear("concatenate", _concatenate, "*", each=_piece)
+concatenate = linear("concatenate", _concatenate, "*", batch="concatenate", each=_piece)
 
 
 def _getitem(x: Any, index: Any) -> Any:
@@ -99,12 +99,12 @@ def is_basic(index: Any) -> bool:
 
 #: ``x[index]``; the adjoint puts entries back where they came from.
 getitem = linear(
-    "getitem", _getitem, "x", view=True,
+    "getitem", _getitem, "x", batch="index", view=True,
     x=lambda g, index, x_shape: put(g, index, x_shape),
 )  # fmt: skip
 
 put = linear(
-    "put", _setitem_zeros, "g0",
+    "put", _setitem_zeros, "g0", batch="index",
     g0=lambda g, index: getitem(g, index),
 )  # fmt: skip
 
@@ -130,21 +130,21 @@ def _put_diagonal(
 
 #: The diagonal of two axes, as the last axis.
 diagonal = linear(
-    "diagonal", _diagonal, "x", view=True,
+    "diagonal", _diagonal, "x", batch="axis", view=True,
     x=lambda g, x_shape, offset, axis1, axis2: put_diagonal(g, x_shape, offset, axis1, axis2),
 )  # fmt: skip
 
 #: Zeros with ``g0`` on a diagonal.
 put_diagonal = linear(
-    "put_diagonal", _put_diagonal, "g0",
+    "put_diagonal", _put_diagonal, "g0", batch="put_diagonal",
     g0=lambda g, offset, axis1, axis2: diagonal(g, offset, axis1, axis2),
 )  # fmt: skip
 
-tril = linear("tril", lambda x, k=0: np.tril(x, k), "x", x=lambda g, k: tril(g, k))
-triu = linear("triu", lambda x, k=0: np.triu(x, k), "x", x=lambda g, k: triu(g, k))
+tril = linear("tril", lambda x, k=0: np.tril(x, k), "x", batch="stack", x=lambda g, k: tril(g, k))
+triu = linear("triu", lambda x, k=0: np.triu(x, k), "x", batch="stack", x=lambda g, k: triu(g, k))
 
 roll = linear(
-    "roll", lambda x, shift, axis=None: np.roll(x, shift, axis), "x",
+    "roll", lambda x, shift, axis=None: np.roll(x, shift, axis), "x", batch="roll",
     x=lambda g, shift, axis: roll(g, _negated(shift), axis),
 )  # fmt: skip
 
@@ -163,7 +163,7 @@ def _inside(g: Any, widths: Sequence[tuple[int, int]], x_shape: tuple[int, ...])
 
 
 #: ``x`` with (low, high) entries of 0 added along every axis.
-zero_pad = linear("zero_pad", lambda x, widths: _pad(x, widths), "x", x=_inside)
+zero_pad = linear("zero_pad", lambda x, widths: _pad(x, widths), "x", batch="pad", x=_inside)
 
 vector_space.sum_to = sum_to
 vector_space.expand = expand

@@ -36,7 +36,7 @@ def _softmax_grad_push(t: Any, g0: Any, y: Any, axis: int) -> Any:
 
 #: y (g0 - sum(g0 y)): symmetric in g0.
 softmax_grad = Op(
-    "softmax_grad", kernels.softmax_grad, inputs=["g0", "y"],
+    "softmax_grad", kernels.softmax_grad, batch="axis", inputs=["g0", "y"],
     vjp={"g0": lambda g, y, axis: softmax_grad(g, y, axis), "y": _softmax_grad_by_y},
     jvp={"g0": lambda t, y, axis: softmax_grad(t, y, axis), "y": _softmax_grad_push},
 )  # fmt: skip
@@ -50,7 +50,7 @@ log_softmax = Op(
 
 #: g0 - e^y sum(g0)
 log_softmax_grad = Op(
-    "log_softmax_grad", kernels.log_softmax_grad, inputs=["g0", "y"],
+    "log_softmax_grad", kernels.log_softmax_grad, batch="axis", inputs=["g0", "y"],
     vjp={
         "g0": lambda g, y, axis: subtract(g, sum(multiply(g, exp(y)), axis, True)),
         "y": lambda g, g0, y, axis: multiply(

@@ -1,0 +1,23 @@
+"""Transforms of functions: derivatives and batches, nested in any order."""
+
+from tilegrad.func.forward import jvp
+from tilegrad.func.jacobians import hessian, hvp, jacfwd, jacrev, linearize
+from tilegrad.func.pytree import tree_map
+from tilegrad.func.reverse import grad, grad_and_value, value_and_grad, vjp
+from tilegrad.func.vmap import per_sample_grad, vmap
+
+__all__ = [
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "per_sample_grad",
+    "tree_map",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]

@@ -1,0 +1,99 @@
+"""Batched forms: every operation under vmap against a loop over the members."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CASES, Case
+
+import tilegrad as tg
+from tilegrad import func
+from tilegrad.autograd.batching import Level, NoBatchedFormError, enter, leave
+from tilegrad.ops import OPS
+
+MEMBERS = 3
+
+#: Operations without a batched form; vmap names them in its error.
+WITHOUT_FORM: set[str] = set()
+
+
+def _members(row: Case) -> list[tuple[Any, ...]]:
+    """The row's inputs, and others with the same entries in another order."""
+    first = tuple(np.array(x) if isinstance(x, np.ndarray) else x for x in row.draw())
+    rng = np.random.default_rng(7)
+
+    def another(x: Any) -> Any:
+        if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+            return x
+        return rng.permutation(x.reshape(-1)).reshape(x.shape)
+
+    return [first, *(tuple(map(another, first)) for _ in range(MEMBERS - 1))]
+
+
+def _floats(inputs: tuple[Any, ...]) -> list[int]:
+    return [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind in "fib"]
+
+
+def _parts(out: Any) -> tuple[Any, ...]:
+    return out if isinstance(out, tuple) else (out,)
+
+
+def _compare(row: Case, batched: list[int]) -> None:
+    members = _members(row)
+    op = OPS[row.op]
+    expected = []
+    for member in members:
+        chosen = [member[i] if i in batched else x for i, x in enumerate(members[0])]
+        arrays = [tg.tensor(x) if isinstance(x, np.ndarray) else x for x in chosen]
+        with np.errstate(all="ignore"):
+            expected.append([np.asarray(part) for part in _parts(op(*arrays, **row.attrs))])
+    level = Level(MEMBERS)
+    inputs = []
+    for i, x in enumerate(members[0]):
+        if i in batched:
+            stacked = tg.tensor(np.stack([member[i] for member in members], axis=-1))
+            inputs.append(enter(stacked, level=level, axis=stacked.ndim - 1))
+        else:
+            inputs.append(tg.tensor(x) if isinstance(x, np.ndarray) else x)
+    with np.errstate(all="ignore"):
+        found = _parts(op(*inputs, **row.attrs))
+    level.close()
+    for k, part in enumerate(found):
+        assert part.shape == expected[0][k].shape
+        whole = np.asarray(leave(part, level=level, axis=0))
+        for b in range(MEMBERS):
+            np.testing.assert_allclose(whole[b], expected[b][k], rtol=1e-12, atol=1e-13)
+
+
+ROWS = [row for row in CASES if _floats(tuple(row.draw()))]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_batched_form(row):
+    everywhere = _floats(tuple(row.draw()))
+    choices = [everywhere]
+    if len(everywhere) > 1:
+        choices += [[i] for i in everywhere]
+    for batched in choices:
+        try:
+            _compare(row, batched)
+        except NoBatchedFormError:
+            assert row.op in WITHOUT_FORM
+
+
+def test_rows_were_run():
+    assert len(ROWS) >= 150
+
+
+def test_levels_in_any_order():
+    """A gradient of a later batch enters an earlier one: axes are kept in the order of levels."""
+    x = tg.tensor(np.random.default_rng(0).standard_normal((4, 3)))
+    W = tg.tensor(np.random.default_rng(1).standard_normal((2, 3)))
+    f = func.vmap(lambda row: tg.sin(W @ row))
+    jacobian = func.jacrev(f)(x)
+    expected = np.zeros((4, 2, 4, 3))
+    for i in range(4):
+        expected[i, :, i] = np.cos(W.numpy() @ x.numpy()[i])[:, None] * W.numpy()
+    np.testing.assert_allclose(np.asarray(jacobian), expected, rtol=1e-13)
