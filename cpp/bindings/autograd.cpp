@@ -34,6 +34,7 @@ PyMemberDef tensor_members[] = {
     {"_tangents", T_OBJECT, offsetof(TensorObject, tangents), 0, "forward-mode tangents by level"},
     {"_version", T_OBJECT, offsetof(TensorObject, version), 0, "in-place counter of the memory"},
     {"_hooks", T_OBJECT, offsetof(TensorObject, hooks), 0, "hooks of a leaf"},
+    {"_base", T_OBJECT, offsetof(TensorObject, base), 0, "the tensor whose memory this one views"},
     {"_seen", T_LONGLONG, offsetof(TensorObject, seen), 0, "counter value that _node belongs to"},
     {"_requires_grad", T_BOOL, offsetof(TensorObject, requires_grad), 0, "gradients are wanted"},
     {nullptr, 0, 0, 0, nullptr}};
@@ -71,6 +72,7 @@ int tensor_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(self->tangents);
   Py_VISIT(self->version);
   Py_VISIT(self->hooks);
+  Py_VISIT(self->base);
   return 0;
 }
 
@@ -81,6 +83,7 @@ int tensor_clear(PyObject* object) {
   Py_CLEAR(self->tangents);
   Py_CLEAR(self->version);
   Py_CLEAR(self->hooks);
+  Py_CLEAR(self->base);
   Py_CLEAR(self->array);
   return 0;
 }

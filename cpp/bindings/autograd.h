@@ -22,6 +22,7 @@ struct TensorObject {
   PyObject* tangents;  // forward mode: {level: tensor}
   PyObject* version;   // a VersionObject once the memory is shared or was changed
   PyObject* hooks;
+  PyObject* base;  // the tensor whose memory this one views
   PyObject* weak_references;
   int64_t seen;  // value of `version` that `node` belongs to
   char requires_grad;

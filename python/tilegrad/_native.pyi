@@ -56,6 +56,7 @@ class TensorBase:
     _tangents: dict[int, Any] | None
     _version: Version | None
     _hooks: Any
+    _base: Any
     _seen: int
     _requires_grad: bool
 

@@ -406,6 +406,7 @@ def _share_memory(source: Any, result: Tensor) -> None:
     if isinstance(source, Tensor) and np.may_share_memory(source._array, result._array):
         result._version = source._share_version()
         result._seen = result._version.value
+        result._base = source if source._base is None else source._base
 
 
 __all__ = ["OPS", "Op", "edge_of", "vector_space"]

@@ -1,4 +1,8 @@
-"""Tensors from data."""
+"""Tensors from data and from sizes.
+
+Sizes may be given one by one or as one sequence. ``dtype`` is a NumPy dtype; floats are float32
+unless the data say otherwise. ``device`` is accepted for the sake of programs that name the CPU.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,62 @@ import numpy as np
 import numpy.typing as npt
 
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.functions.axes import sizes_of
+from tilegrad.ops import shape as _shape
 from tilegrad.ops.promotion import DEFAULT_DTYPE
 
 
-def tensor(data: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False) -> Tensor:
+def check_device(device: Any) -> None:
+    """Raise unless ``device`` is the CPU."""
+    if device is not None and not str(device).startswith("cpu"):
+        raise ValueError(f"tilegrad computes on the CPU only, not on {device!r}")
+
+
+def _leaf(array: Any, requires_grad: bool) -> Tensor:
+    if requires_grad and array.dtype.kind != "f":
+        raise RuntimeError(
+            f"only floating tensors can require gradients, this one has dtype {array.dtype}"
+        )
+    return Tensor(array, requires_grad)
+
+
+def _array(data: Any, dtype: npt.DTypeLike = None) -> Any:
+    """The entries of ``data``: NumPy's dtypes stay, Python's floats become float32."""
+    if isinstance(data, Tensor):
+        array = data._array
+        return array if dtype is None else array.astype(dtype, copy=False)
+    if isinstance(data, (np.ndarray, np.generic)):
+        array = np.asarray(data, dtype=dtype)
+    elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+        array = np.asarray(data, dtype=dtype)
+    else:
+        array = np.asarray(_plain(data), dtype=dtype)
+        if dtype is None and array.dtype.kind == "f" and not _has_array(data):
+            array = array.astype(DEFAULT_DTYPE)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"tensor: entries must be real numbers or bools, not {array.dtype}")
+    return array
+
+
+def _has_array(data: Any) -> bool:
+    """Whether nested sequences contain arrays, whose dtype then counts."""
+    if isinstance(data, (list, tuple)):
+        return any(map(_has_array, data))
+    return isinstance(data, (np.ndarray, np.generic, Tensor))
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences with the tensors in them replaced by their arrays."""
+    if isinstance(data, Tensor):
+        return data._array
+    if isinstance(data, (list, tuple)):
+        return [_plain(item) for item in data]
+    return data
+
+
+def tensor(
+    data: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+) -> Tensor:
     """A tensor of ``data``.
 
     Args:
@@ -26,33 +82,214 @@ def tensor(data: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False) 
     >>> tg.tensor(np.ones(3), requires_grad=True).dtype
     dtype('float64')
     """
+    check_device(device)
+    array = _array(data, dtype)
+    if isinstance(data, Tensor) and array is data._array:
+        array = array.copy()
+    return _leaf(array, requires_grad)
+
+
+def as_tensor(data: Any, dtype: npt.DTypeLike = None, *, device: Any = None) -> Tensor:
+    """``data`` as a tensor: a tensor stays what it is, with its history."""
+    check_device(device)
     if isinstance(data, Tensor):
-        array = data._array
-        if dtype is not None:
-            array = array.astype(dtype, copy=False)
-    elif isinstance(data, (np.ndarray, np.generic)):
-        array = np.asarray(data, dtype=dtype)
-    else:
-        array = np.asarray(_plain(data), dtype=dtype)
-        if dtype is None and array.dtype.kind == "f":
-            array = array.astype(DEFAULT_DTYPE)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"tensor: entries must be real numbers or bools, not {array.dtype}")
-    if requires_grad and array.dtype.kind != "f":
-        raise RuntimeError(
-            f"only floating tensors can require gradients, this one has dtype {array.dtype}"
-        )
-    return Tensor(array, requires_grad)
+        return data if dtype is None or data.dtype == dtype else _shape.cast(data, np.dtype(dtype))
+    return tensor(data, dtype)
 
 
-def _plain(data: Any) -> Any:
-    """Nested sequences with the tensors in them replaced by their arrays."""
-    if isinstance(data, Tensor):
-        return data._array
-    if isinstance(data, (list, tuple)):
-        return [_plain(item) for item in data]
-    return data
+def asarray(
+    obj: Any, dtype: npt.DTypeLike = None, *, device: Any = None, copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """:func:`as_tensor` with a say about copying: True always, False never, None where needed."""
+    result = as_tensor(obj, dtype, device=device)
+    if copy:
+        result = _shape.copy(result)
+    elif copy is False and dtype is not None and getattr(obj, "dtype", dtype) != dtype:
+        raise ValueError(f"asarray: {obj.dtype} does not become {np.dtype(dtype)} without a copy")
+    return result.requires_grad_() if requires_grad else result  # type: ignore[attr-defined, no-any-return]
 
-__all__ = [
-    "tensor",
-]  # fmt: skip
+
+def from_numpy(array: Any) -> Tensor:
+    """A tensor on the memory of a NumPy array."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: needs a NumPy array, not {type(array).__name__}")
+    return tensor(array)
+
+
+def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor on the memory of another library's CPU tensor."""
+    check_device(device)
+    array = np.from_dlpack(x, copy=copy) if copy is not None else np.from_dlpack(x)
+    return Tensor(array)
+
+
+def scalar_tensor(value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False) -> Tensor:
+    """A number as a tensor without dimensions."""
+    return _leaf(np.asarray(value, DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
+
+
+# ---- constant entries ----------------------------------------------------------------------------
+
+
+def zeros(
+    *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
+    shape: Any = None,
+) -> Tensor:  # fmt: skip
+    """Zeros.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3).shape == tg.zeros((2, 3)).shape == (2, 3)
+    True
+    """
+    return full(sizes_of(size) if shape is None else shape, 0.0, dtype=dtype,
+                requires_grad=requires_grad, device=device)  # fmt: skip
+
+
+def ones(
+    *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
+    shape: Any = None,
+) -> Tensor:  # fmt: skip
+    """Ones."""
+    return full(sizes_of(size) if shape is None else shape, 1.0, dtype=dtype,
+                requires_grad=requires_grad, device=device)  # fmt: skip
+
+
+def empty(
+    *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
+    shape: Any = None,
+) -> Tensor:  # fmt: skip
+    """Entries that mean nothing yet."""
+    check_device(device)
+    shape = sizes_of(size) if shape is None else sizes_of((shape,))
+    return _leaf(np.empty(shape, DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
+
+
+def full(
+    size: Any, fill_value: Any = 0.0, *, dtype: npt.DTypeLike = None, requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:  # fmt: skip
+    """``fill_value`` everywhere; without ``dtype`` its own kind decides."""
+    check_device(device)
+    fill = _array(fill_value)
+    return _leaf(np.full(sizes_of((size,)), fill, fill.dtype if dtype is None else dtype),
+                 requires_grad)  # fmt: skip
+
+
+def _like(x: Any, dtype: npt.DTypeLike) -> tuple[tuple[int, ...], Any]:
+    return x.shape, x.dtype if dtype is None else np.dtype(dtype)
+
+
+def zeros_like(
+    x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+) -> Tensor:
+    """Zeros in the shape and dtype of ``x``."""
+    shape, dtype = _like(x, dtype)
+    return full(shape, 0, dtype=dtype, requires_grad=requires_grad, device=device)
+
+
+def ones_like(
+    x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+) -> Tensor:
+    """Ones in the shape and dtype of ``x``."""
+    shape, dtype = _like(x, dtype)
+    return full(shape, 1, dtype=dtype, requires_grad=requires_grad, device=device)
+
+
+def empty_like(
+    x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+) -> Tensor:
+    """Entries that mean nothing yet, in the shape and dtype of ``x``."""
+    shape, dtype = _like(x, dtype)
+    return empty(shape, dtype=dtype, requires_grad=requires_grad, device=device)
+
+
+def full_like(
+    x: Any, fill_value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *,
+    device: Any = None,
+) -> Tensor:  # fmt: skip
+    """``fill_value`` in the shape and dtype of ``x``."""
+    shape, dtype = _like(x, dtype)
+    return full(shape, fill_value, dtype=dtype, requires_grad=requires_grad, device=device)
+
+
+# ---- sequences -----------------------------------------------------------------------------------
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, stop: Any = None, dtype: npt.DTypeLike = None,
+    requires_grad: bool = False, device: Any = None,
+) -> Tensor:  # fmt: skip
+    """Numbers from ``start`` (0) up to ``end``, exclusive: int64, or float32 if one is a float."""
+    check_device(device)
+    end = stop if end is None else end
+    start, end = (0, start) if end is None else (start, end)
+    start, end, step = _number(start), _number(end), _number(step)
+    if step == 0:
+        raise ValueError("arange: step must not be 0")
+    whole = all(isinstance(value, (int, np.integer)) for value in (start, end, step))
+    if dtype is None:
+        dtype = np.int64 if whole else DEFAULT_DTYPE
+    count = max(-(-(end - start) // step) if whole else int(np.ceil((end - start) / step)), 0)
+    return _leaf((start + np.arange(count) * step).astype(dtype), requires_grad)
+
+
+def linspace(
+    start: Any, end: Any = None, steps: int = 100, *, stop: Any = None, num: int | None = None,
+    dtype: npt.DTypeLike = None, endpoint: bool = True, requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:  # fmt: skip
+    """``steps`` numbers from ``start`` to ``end`` at equal distances."""
+    check_device(device)
+    end = _number(stop if end is None else end)
+    array = np.linspace(_number(start), end, steps if num is None else num, endpoint=endpoint)
+    return _leaf(array.astype(DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
+
+
+def logspace(
+    start: Any, end: Any, steps: int = 100, base: float = 10.0, *, dtype: npt.DTypeLike = None,
+    requires_grad: bool = False, device: Any = None,
+) -> Tensor:  # fmt: skip
+    """``base`` to the powers of :func:`linspace`."""
+    check_device(device)
+    array = np.logspace(_number(start), _number(end), steps, base=base)
+    return _leaf(array.astype(DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, *, k: int = 0, dtype: npt.DTypeLike = None,
+    requires_grad: bool = False, device: Any = None,
+) -> Tensor:  # fmt: skip
+    """Ones on the (k-th) diagonal."""
+    check_device(device)
+    dtype = DEFAULT_DTYPE if dtype is None else dtype
+    return _leaf(np.eye(n, m, k, dtype=dtype), requires_grad)
+
+
+def tril_indices(row: int, col: int | None = None, offset: int = 0) -> Tensor:
+    """Row and column numbers of the lower triangle, (2, count)."""
+    return Tensor(np.stack(np.tril_indices(row, offset, row if col is None else col)))
+
+
+def triu_indices(row: int, col: int | None = None, offset: int = 0) -> Tensor:
+    """Row and column numbers of the upper triangle, (2, count)."""
+    return Tensor(np.stack(np.triu_indices(row, offset, row if col is None else col)))
+
+
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    """Columns of powers of ``x``, the highest first unless ``increasing``."""
+    from tilegrad.functions.shaping import flip, stack
+    from tilegrad.ops.arithmetic import multiply
+
+    columns = x.shape[-1] if N is None else N
+    if not columns:
+        return empty((*x.shape, 0), dtype=x.dtype)
+    powers = [ones_like(x)]
+    for _ in range(columns - 1):
+        powers.append(multiply(powers[-1], x))  # noqa: PERF401 - each needs the one before
+    table = stack(powers, -1)
+    return table if increasing else flip(table, -1)

@@ -96,9 +96,3 @@ erfc = elementwise(
     "erfc", kernels.erfc, "x",
     x=lambda g, x: multiply(g, multiply(exp(negative(square(x))), -INVERSE_ROOT_PI_2)),
 )  # fmt: skip
-
-__all__ = [
-    "erf", "erfc", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "logaddexp",
-    "logaddexp2", "logit", "reciprocal", "rsqrt", "sigmoid", "sigmoid_grad", "sqrt", "tanh",
-    "tanh_grad",
-]  # fmt: skip

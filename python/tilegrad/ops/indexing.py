@@ -103,7 +103,7 @@ replace = Op(
     },
 )  # fmt: skip
 
-sort_index = discrete(
+argsort = discrete(
     "argsort",
     lambda x, axis=-1, descending=False: argsort_array(x, axis, descending),
     "x",

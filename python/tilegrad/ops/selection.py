@@ -9,11 +9,7 @@ import numpy as np
 from tilegrad import kernels
 from tilegrad.autograd.op import Op
 from tilegrad.ops.arithmetic import divide, multiply
-from tilegrad.ops.define import discrete, elementwise
-
-
-def _condition(c: Any) -> Any:
-    return np.asarray(c)
+from tilegrad.ops.define import discrete, elementwise, vanish
 
 
 #: ``x`` where ``c`` holds, ``y`` elsewhere. The gradient of the branch not taken is exactly 0.
@@ -116,14 +112,34 @@ nan_to_num = elementwise(
 
 is_finite = discrete("is_finite", lambda x: np.isfinite(x), "x")
 
+relu = elementwise("relu", kernels.relu, "x", promotes=True, x=lambda g, out: relu_grad(g, out))
+
+#: g0 where y > 0, else 0.
+relu_grad = elementwise(
+    "relu_grad", kernels.relu_grad, "g0 y",
+    g0=lambda g, y: relu_grad(g, y),
+    y=lambda g: vanish(g),
+)  # fmt: skip
+
+
+def _xlogy(x: Any, y: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.where(np.logical_and(np.equal(x, 0), ~np.isnan(y)), 0.0, x * np.log(y))
+
+
+#: x log y, 0 at x = 0.
+xlogy = elementwise(
+    "xlogy", lambda x, y: np.asarray(_xlogy(x, y), np.result_type(x, y)), "x y",
+    x=lambda g, x, y: multiply(g, xlogy(not_zero(x), y)),
+    y=lambda g, x, y: multiply(g, divide(x, y)),
+)  # fmt: skip
+
+#: 1 where x is not 0, as a number of its kind.
+not_zero = discrete("not_zero", lambda x: np.not_equal(x, 0).astype(np.asarray(x).dtype), "x")
+
 #: 0 below 0, y at 0, 1 above.
 heaviside = Op(
     "heaviside", lambda x, y: np.asarray(np.heaviside(x, y)), inputs=["x", "y"], promotes="float",
     batch="elementwise", vjp={"y": lambda g, x: where(is_zero(x), g, 0.0)},
     jvp={"y": lambda t, x: where(is_zero(x), t, 0.0)},
 )  # fmt: skip
-
-__all__ = [
-    "clip", "divide", "fmax", "fmin", "heaviside", "is_finite", "is_zero", "maximum", "minimum",
-    "nan_to_num", "preference", "unless_zero", "where",
-]  # fmt: skip

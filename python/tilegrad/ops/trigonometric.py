@@ -68,8 +68,3 @@ sinc = elementwise(
         g, divide(subtract(cos(multiply(x, math.pi)), out), unless_zero(x))
     ),
 )  # fmt: skip
-
-__all__ = [
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "hypot", "sin",
-    "sinc", "sinh", "sqrt", "tan", "where",
-]  # fmt: skip
