@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import scipy.special
+
 from tilegrad.ops import OPS
 
 Draw = Callable[[np.random.Generator], Any]
@@ -112,6 +113,9 @@ def _unary() -> list[Case]:
         "erfc": (scipy.special.erfc, n), "sigmoid": (scipy.special.expit, n),
         "logit": (scipy.special.logit, between(0.1, 0.9, *S)),
         "unless_zero": (lambda x: np.where(x == 0, 1.0, x), apart(*S)),
+        "lgamma": (scipy.special.gammaln, between(0.3, 20, *S)),
+        "polygamma": (scipy.special.digamma, between(-3.9, -3.1, *S)),
+        "erfinv": (scipy.special.erfinv, between(-0.95, 0.95, *S)),
         "nan_to_num": (np.nan_to_num, n), "frac": (lambda x: np.fmod(x, 1), between(0.1, 0.9, *S)),
         "copy": (np.array, n), "alias": (np.array, n),
     }  # fmt: skip
@@ -136,6 +140,12 @@ def _unary() -> list[Case]:
 def _binary() -> list[Case]:
     n, m, positive = normal(*S), normal(3, 1), between(0.3, 2, *S)
     rows = [
+        case("xlogy", scipy.special.xlogy, n, positive),
+        case("xlogy", scipy.special.xlogy, fixed([0.0, 2.0, 0.0]), fixed([3.0, 2.0, 0.5])),
+        case("polygamma", lambda x, n: scipy.special.polygamma(n, x), positive, n=0),
+        case("polygamma", lambda x, n: scipy.special.polygamma(n, x), positive, n=3, rtol=1e-11),
+        case("nextafter", np.nextafter, n, m),
+        case("logless", lambda x, y: (x == 0) & (y <= 0), fixed([0.0, 2.0]), fixed([0.0, -1.0])),
         case("add", np.add, n, m), case("subtract", np.subtract, n, m),
         case("multiply", np.multiply, n, m), case("multiply", np.multiply, n, normal()),
         case("divide", np.divide, n, between(0.5, 2, 4)),

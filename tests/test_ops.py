@@ -1,4 +1,4 @@
-"""Every operation: values against an oracle, derivatives of first and second order in both modes."""
+"""Every operation: values against an oracle, first and second derivatives in both modes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilegrad as tg
 from cases import CASES, WITHOUT_ROW, Case
+
+import tilegrad as tg
 from tilegrad.autograd import forward_mode
 from tilegrad.autograd.gradcheck import gradcheck, gradgradcheck
 from tilegrad.ops import OPS
@@ -32,7 +33,9 @@ SMOOTH = [row for row in CASES if _differentiable(row)]
 def _tensors(row: Case, requires_grad: bool) -> list[Any]:
     chosen = _differentiable(row)
     return [
-        tg.tensor(x, requires_grad=requires_grad and i in chosen) if isinstance(x, np.ndarray) else x
+        tg.tensor(x, requires_grad=requires_grad and i in chosen)
+        if isinstance(x, np.ndarray)
+        else x
         for i, x in enumerate(row.draw())
     ]
 
@@ -106,7 +109,9 @@ def test_reverse_and_forward_are_adjoint(row: Case):
         pushed = [out for out in _several(_call(row)(*args)) if out.dtype.kind == "f"]
         found = [forward_mode.tangent_of(out, level) for out in pushed]
     left = sum(np.sum(g.numpy() * tangents[i]) for i, g in zip(chosen, gradients, strict=True))
-    parts = [c * t.detach().numpy() for c, t in zip(cotangents, found, strict=True) if t is not None]
+    parts = [
+        c * t.detach().numpy() for c, t in zip(cotangents, found, strict=True) if t is not None
+    ]
     right = sum(np.sum(part) for part in parts)
     scale = max(sum(np.sum(np.abs(part)) for part in parts), 1.0)
     assert abs(left - right) <= 1e-13 * scale

@@ -13,10 +13,10 @@ from tilegrad.ops import comparison as _c
 from tilegrad.ops import exponential as _e
 from tilegrad.ops import selection as _s
 from tilegrad.ops import shape as _shape
+from tilegrad.ops import special as _special
 from tilegrad.ops.power import power
-from tilegrad.ops.promotion import DEFAULT_DTYPE, result_dtype
+from tilegrad.ops.promotion import result_dtype
 
-#: The imaginary part in torch's names; tilegrad's tensors are real.
 _NUMBERS = (int, float, bool, np.generic)
 
 
@@ -48,7 +48,9 @@ def divide(x: Any, y: Any, *, rounding_mode: str | None = None) -> Any:
         quotient = _a.trunc(_a.divide(x, y))
         dtype = result_dtype(x, y)
         return _shape.cast(quotient, dtype) if dtype.kind in "iu" else quotient
-    raise ValueError(f"divide: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}")
+    raise ValueError(
+        f"divide: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}"
+    )
 
 
 div = divide
@@ -172,7 +174,9 @@ def logit(x: Any, eps: float | None = None) -> Any:
 
 def relu(x: Any) -> Any:
     """``max(x, 0)``; the gradient at 0 is 0."""
-    return _s.relu(x)
+    from tilegrad.ops.activation import relu
+
+    return relu(x)
 
 
 def xlogy(x: Any, y: Any) -> Any:
@@ -183,6 +187,29 @@ def xlogy(x: Any, y: Any) -> Any:
 def xlog1py(x: Any, y: Any) -> Any:
     """``x log(1 + y)``, and 0 where ``x`` is 0 (unless ``y`` is NaN)."""
     return _s.xlogy(x, _a.add(y, 1.0))
+
+
+def digamma(x: Any) -> Any:
+    """The derivative of log-gamma."""
+    return _special.polygamma(x, 0)
+
+
+def polygamma(n: int, x: Any) -> Any:
+    """The ``n``-th derivative of :func:`digamma`."""
+    if not isinstance(n, int):  # the method x.polygamma(n)
+        n, x = x, n
+    if n < 0:
+        raise RuntimeError(f"polygamma: the order must not be negative, not {n}")
+    return _special.polygamma(x, n)
+
+
+def mvlgamma(x: Any, p: int) -> Any:
+    """The logarithm of the multivariate gamma function of dimension ``p``."""
+    from tilegrad.ops.reduction import sum
+
+    steps = np.arange(p, dtype=np.float64).astype(x.dtype) * 0.5
+    parts = _special.lgamma(_a.subtract(_shape.reshape(x, (*x.shape, 1)), steps))
+    return _a.add(sum(parts, -1), p * (p - 1) / 4 * math.log(math.pi))
 
 
 def deg2rad(x: Any) -> Any:
@@ -225,9 +252,7 @@ def _an_axis(name: str, axis: Any, dim: Any) -> Any:
 # ---- comparisons ---------------------------------------------------------------------------------
 
 
-def isclose(
-    x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Any:
+def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Where ``|x - y| <= atol + rtol |y|``."""
     a, b = _values(x), _values(y)
     return Tensor(np.asarray(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)))
@@ -250,7 +275,9 @@ def equal(x: Any, y: Any) -> bool:
     return bool(np.array_equal(_values(x), _values(y)))
 
 
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Any:
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Any:
     """Where an entry is one of ``test_elements``."""
     a, b = _values(elements), _values(test_elements)
     return Tensor(np.asarray(np.isin(a, b, assume_unique=assume_unique, invert=invert)))
@@ -300,9 +327,11 @@ def result_type(x: Any, y: Any) -> Any:
     return result_dtype(x, y)
 
 
-def default_dtype() -> Any:
-    """The dtype of Python floats."""
-    return DEFAULT_DTYPE
-
-
-get_default_dtype = default_dtype
+__all__ = [
+    "add", "addcdiv", "addcmul", "allclose", "clamp", "clamp_max", "clamp_min", "clip", "clone",
+    "deg2rad", "digamma", "div", "divide", "equal", "float_power", "is_complex",
+    "is_floating_point", "is_nonzero", "is_tensor", "isclose", "isin", "isreal", "ldexp", "lerp",
+    "log_softmax", "logit", "mvlgamma", "nan_to_num", "numel", "polygamma", "pow", "rad2deg",
+    "relu", "result_type", "round", "rsub", "softmax", "sub", "subtract", "where", "xlog1py",
+    "xlogy",
+]  # fmt: skip

@@ -36,9 +36,11 @@ def _array(data: Any, dtype: npt.DTypeLike = None) -> Any:
     if isinstance(data, Tensor):
         array = data._array
         return array if dtype is None else array.astype(dtype, copy=False)
-    if isinstance(data, (np.ndarray, np.generic)):
-        array = np.asarray(data, dtype=dtype)
-    elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+    if (
+        isinstance(data, (np.ndarray, np.generic))
+        or hasattr(data, "__array__")
+        or hasattr(data, "__array_interface__")
+    ):
         array = np.asarray(data, dtype=dtype)
     else:
         array = np.asarray(_plain(data), dtype=dtype)
@@ -124,8 +126,11 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
     return Tensor(array)
 
 
-def scalar_tensor(value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False) -> Tensor:
+def scalar_tensor(
+    value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+) -> Tensor:
     """A number as a tensor without dimensions."""
+    check_device(device)
     return _leaf(np.asarray(value, DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
 
 
@@ -166,14 +171,19 @@ def empty(
 
 
 def full(
-    size: Any, fill_value: Any = 0.0, *, dtype: npt.DTypeLike = None, requires_grad: bool = False,
+    size: Any,
+    fill_value: Any = 0.0,
+    *,
+    dtype: npt.DTypeLike = None,
+    requires_grad: bool = False,
     device: Any = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """``fill_value`` everywhere; without ``dtype`` its own kind decides."""
     check_device(device)
-    fill = _array(fill_value)
-    return _leaf(np.full(sizes_of((size,)), fill, fill.dtype if dtype is None else dtype),
-                 requires_grad)  # fmt: skip
+    if dtype is None:
+        dtype = _array(fill_value).dtype
+    entries = fill_value._array if isinstance(fill_value, Tensor) else fill_value
+    return _leaf(np.full(sizes_of((size,)), entries, dtype), requires_grad)
 
 
 def _like(x: Any, dtype: npt.DTypeLike) -> tuple[tuple[int, ...], Any]:
@@ -290,6 +300,13 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
         return empty((*x.shape, 0), dtype=x.dtype)
     powers = [ones_like(x)]
     for _ in range(columns - 1):
-        powers.append(multiply(powers[-1], x))  # noqa: PERF401 - each needs the one before
+        powers.append(multiply(powers[-1], x))
     table = stack(powers, -1)
     return table if increasing else flip(table, -1)
+
+
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy",
+    "full", "full_like", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "tensor",
+    "tril_indices", "triu_indices", "vander", "zeros", "zeros_like",
+]  # fmt: skip

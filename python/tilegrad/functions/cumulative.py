@@ -28,17 +28,13 @@ def _whole(x: Any, dtype: Any) -> Any:
     return x if dtype is not None or x.dtype.kind == "f" else _as(x, np.int64)
 
 
-def cumsum(
-    x: Any, axis: int | None = None, *, dim: int | None = None, dtype: Any = None
-) -> Any:
+def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None, dtype: Any = None) -> Any:
     """The sum of the entries so far."""
     x = _whole(x, dtype)
     return _cumulative.cumsum(x, _axis("cumsum", x, axis, dim))
 
 
-def cumprod(
-    x: Any, axis: int | None = None, *, dim: int | None = None, dtype: Any = None
-) -> Any:
+def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None, dtype: Any = None) -> Any:
     """The product of the entries so far; derivatives are right at zeros."""
     x = _whole(x, dtype)
     return _cumulative.cumprod(x, _axis("cumprod", x, axis, dim))
@@ -79,11 +75,13 @@ def diff(
     if not x.ndim:
         raise RuntimeError("diff: needs at least one dimension")
     dim = normal_axis(dim if axis is None else axis, x.ndim, "diff")
+    if n == 0:
+        return _shape.copy(x)
     ends = [part for part in (prepend, x, append) if part is not None]
     if len(ends) > 1:
         x = _shape.concatenate(*ends, axis=dim)
     lead = (slice(None),) * dim
-    for _ in range(min(n, x.shape[dim])):
+    for _ in range(n):
         later, earlier = (*lead, slice(1, None)), (*lead, slice(None, -1))
         if x.dtype == bool:
             from tilegrad.ops.comparison import logical_xor
@@ -122,3 +120,9 @@ def _trapezes(y: Any, x: Any, dx: float, dim: int) -> Any:
             means, _shape.reshape(diff(x), tuple(-1 if i == dim else 1 for i in range(y.ndim)))
         )
     return _a.multiply(means, diff(x, dim=dim if x.ndim == y.ndim else -1))
+
+
+__all__ = [
+    "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "cumulative_trapezoid", "diff",
+    "logcumsumexp", "trapezoid",
+]  # fmt: skip

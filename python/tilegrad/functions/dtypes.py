@@ -44,3 +44,36 @@ def can_cast(from_: Any, to: Any) -> Any:
 def get_default_dtype() -> Any:
     """The dtype that Python's floats become."""
     return DEFAULT_DTYPE
+
+
+__all__ = [
+    "bool",
+    "can_cast",
+    "double",
+    "e",
+    "finfo",
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_dtype",
+    "half",
+    "iinfo",
+    "inf",
+    "int",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "isdtype",
+    "long",
+    "nan",
+    "newaxis",
+    "pi",
+    "promote_types",
+    "short",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]  # fmt: skip

@@ -6,6 +6,7 @@ from tilegrad.ops import arithmetic as _a
 from tilegrad.ops import comparison as _c
 from tilegrad.ops import exponential as _e
 from tilegrad.ops import selection as _s
+from tilegrad.ops import special as _special
 from tilegrad.ops import trigonometric as _t
 
 neg = negative = _a.negative
@@ -56,7 +57,7 @@ atan2 = arctan2 = _t.atan2
 hypot = _t.hypot
 sinc = _t.sinc
 
-eq = equal_ = _c.equal
+eq = _c.equal
 ne = not_equal = _c.not_equal
 lt = less = _c.less
 le = less_equal = _c.less_equal
@@ -86,6 +87,10 @@ minimum = _s.minimum
 fmax = _s.fmax
 fmin = _s.fmin
 heaviside = _s.heaviside
+
+lgamma = _special.lgamma
+erfinv = _special.erfinv
+nextafter = _special.nextafter
 
 __all__ = [
     "abs",
@@ -118,6 +123,7 @@ __all__ = [
     "eq",
     "erf",
     "erfc",
+    "erfinv",
     "exp",
     "exp2",
     "expm1",
@@ -144,6 +150,7 @@ __all__ = [
     "le",
     "less",
     "less_equal",
+    "lgamma",
     "log",
     "log1p",
     "log2",
@@ -162,6 +169,7 @@ __all__ = [
     "ne",
     "neg",
     "negative",
+    "nextafter",
     "not_equal",
     "positive",
     "reciprocal",

@@ -106,7 +106,7 @@ def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
 
 
 def take_along_dim(x: Any, indices: Any, dim: int | None = None, *, axis: int | None = None) -> Any:
-    """Entries at ``indices`` along an axis, the others broadcast; of the flattened array if none."""
+    """Entries at ``indices`` along an axis, the others broadcast; without one, of all entries."""
     dim = dim if axis is None else axis
     if dim is None:
         return _indexing.gather(_flat(x), _values(indices).reshape(-1), 0)
@@ -133,7 +133,7 @@ def _flat(x: Any) -> Any:
 def index_select(x: Any, dim: int, index: Any) -> Any:
     """The slices along ``dim`` that ``index`` names."""
     if not x.ndim:
-        return _shape.reshape(x, (1,) if _values(index).ndim else ())
+        return _shape.reshape(x, ())
     dim = normal_axis(dim, x.ndim, "index_select")
     return _shape.getitem(x, _at(dim, np.atleast_1d(_values(index)).copy()))
 
@@ -241,10 +241,11 @@ def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
 
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
     """``x`` with ``value`` in the slices at ``index`` along ``dim``."""
+    places = _values(index)
     if not x.ndim:
-        return _indexing.replace(x, value, ())
+        return _indexing.replace(x, value, ()) if places.size else _shape.copy(x)
     dim = normal_axis(dim, x.ndim, "index_fill")
-    return _indexing.replace(x, value, _at(dim, _values(index).copy()))
+    return _indexing.replace(x, value, _at(dim, np.atleast_1d(places).copy()))
 
 
 def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
@@ -258,19 +259,10 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> An
 
 def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
     """``x`` with ``source`` at ``index`` of the flattened array."""
-    places = np.unravel_index(_values(index) % max(_values(x).size, 1), x.shape)
-    places = places or ((),)
-    source = _shape.reshape(source, _values(index).shape)
-    if not x.ndim:
-        last = _shape.getitem(_flat(source), -1) if source.size else x
-        return _arithmetic.add(x, _sum(source)) if accumulate else _indexing.replace(x, last, ())
-    return index_put(x, places, source, accumulate)
-
-
-def _sum(x: Any) -> Any:
-    from tilegrad.ops.reduction import sum
-
-    return sum(x)
+    places = _values(index)
+    places = np.where(places < 0, places + _values(x).size, places)
+    source = _shape.reshape(source, places.shape)
+    return _shape.reshape(index_put(_flat(x), (places,), source, accumulate), x.shape)
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
@@ -310,3 +302,11 @@ def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int
     places = np.arange(_values(x).size).reshape(x.shape)
     index = np.unravel_index(np.diagonal(places, offset, dim1, dim2), x.shape)
     return _indexing.replace(x, src, index)
+
+
+__all__ = [
+    "argwhere", "diagonal_scatter", "gather", "index_add", "index_copy", "index_fill",
+    "index_put", "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero",
+    "put", "scatter", "scatter_add", "scatter_reduce", "select_scatter", "slice_scatter", "take",
+    "take_along_axis", "take_along_dim", "unfold",
+]  # fmt: skip

@@ -189,15 +189,15 @@ def _variant(function: Any, name: str) -> Any:
 NAMES = """
 abs absolute acos acosh add addcdiv addcmul addmm addmv addbmm baddbmm addr arccos arccosh arcsin
 arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift
-bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign
-cos cosh cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix
+bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip
+copysign cos cosh cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix
 float_power floor floor_divide fmod frac gcd ge greater greater_equal gt heaviside hypot index_add
 index_copy index_fill index_put lcm ldexp le lerp less less_equal lgamma log log10 log1p log2
 logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatter mul multiply
 nan_to_num ne neg negative nextafter not_equal polygamma pow put rad2deg reciprocal relu remainder
 round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt square sub
 subtract tan tanh tril triu true_divide trunc xlogy
-""".split()
+"""
 
 _OPERATORS = {
     "iadd": "add", "isub": "subtract", "imul": "multiply", "itruediv": "divide",
@@ -209,7 +209,7 @@ _OPERATORS = {
 
 def attach(functions: dict[str, Any]) -> None:
     """Give :class:`Tensor` its in-place methods, operators and assignment."""
-    for name in NAMES:
+    for name in NAMES.split():
         setattr(Tensor, f"{name}_", _variant(functions[name], f"{name}_"))
     for operator, name in _OPERATORS.items():
         setattr(Tensor, f"__{operator}__", _variant(functions[name], f"__{operator}__"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -9,23 +10,33 @@ import numpy as np
 from tilegrad.autograd.api import backward as _backward
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions import (
+    arithmetic,
+    creation,
+    cumulative,
     elementwise,
     indexing,
+    inplace,
     operators,
+    printing,
     products,
     protocols,
+    random,
     reductions,
     shaping,
+    sorting,
 )
 from tilegrad.ops import shape as _shape
 
-_ELEMENTWISE = ["abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "copysign", "cos", "cosh", "eq", "erf", "erfc", "exp", "exp2", "expm1", "fix", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "gcd", "ge", "greater", "greater_equal", "gt", "heaviside", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "lcm", "le", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "neg", "negative", "not_equal", "positive", "reciprocal", "remainder", "rsqrt", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh", "true_divide", "trunc"]
+_MODULES = (
+    elementwise, arithmetic, reductions, shaping, products, cumulative, sorting, indexing,
+)  # fmt: skip
 
-_REDUCTIONS = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean", "min", "nanmean", "nansum", "norm", "prod", "std", "sum", "var"]
-
-_SHAPING = ["adjoint", "broadcast_to", "chunk", "diag", "diag_embed", "diagflat", "diagonal", "dsplit", "expand", "expand_as", "flatten", "flip", "fliplr", "flipud", "hsplit", "moveaxis", "movedim", "narrow", "permute", "ravel", "repeat", "repeat_interleave", "reshape", "reshape_as", "roll", "rot90", "select", "split", "split_with_sizes", "squeeze", "swapaxes", "swapdims", "t", "tensor_split", "tile", "trace", "transpose", "tril", "triu", "unbind", "unflatten", "unsqueeze", "view", "vsplit"]
-
-_PRODUCTS = ["bmm", "dot", "matmul", "mm", "mv"]
+#: Public functions that are no methods: their first argument is no tensor to act on.
+_FREE = """
+Extreme MinMax Histogram atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_shapes
+broadcast_tensors cat chain_matmul column_stack concat concatenate dstack einsum hstack is_tensor
+meshgrid row_stack stack vstack where polygamma searchsorted
+"""
 
 
 def _backward_method(
@@ -40,6 +51,7 @@ def _backward_method(
 
 
 def _size(self: Tensor, dim: int | None = None) -> Any:
+    """The shape, or the size along ``dim``."""
     return self._array.shape if dim is None else self._array.shape[dim]
 
 
@@ -49,36 +61,122 @@ def _requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
     return self
 
 
+def _to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False,
+        non_blocking: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """This tensor in another dtype (or the dtype of another tensor); the device is the CPU."""
+    for value in args:
+        if isinstance(value, Tensor):
+            dtype = value.dtype
+        elif isinstance(value, str) and value.split(":")[0] in ("cpu", "cuda", "mps"):
+            device = value
+        elif value is not None and not isinstance(value, bool):
+            dtype = value
+    creation.check_device(device)
+    if dtype is None or self.dtype == dtype:
+        return _shape.copy(self) if copy else self
+    return _shape.cast(self, np.dtype(dtype))
+
+
+def _as_dtype(dtype: Any) -> Any:
+    def convert(self: Tensor, memory_format: Any = None) -> Tensor:
+        return _to(self, dtype=dtype)
+
+    return convert
+
+
+def _new(create: Any) -> Any:
+    def method(self: Tensor, *args: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
+        return create(*args, dtype=dtype or self.dtype, **kwargs)  # type: ignore[no-any-return]
+
+    return method
+
+
+def _deepcopy(self: Tensor, memo: Any) -> Tensor:
+    if not self.is_leaf:
+        raise RuntimeError(
+            "deepcopy: only leaf tensors can be copied with their graph; detach or clone this one"
+        )
+    result = type(self)(self._array.copy(), self._requires_grad)
+    result.grad = copy.deepcopy(self.grad, memo)
+    memo[id(self)] = result
+    return result
+
+
+def _no_pickle(self: Tensor, protocol: Any) -> Any:
+    raise TypeError("tensors are not pickled; save them with tilegrad.save, or their arrays")
+
+
+def _set_data(self: Tensor, value: Any) -> None:
+    array = value._array if isinstance(value, Tensor) else np.asarray(value)
+    self._array = array
+    self._bump_version()
+
+
+def _transpose_all(self: Tensor) -> Any:
+    return _shape.permute(self, tuple(range(self._array.ndim))[::-1])
+
+
+_OWN: dict[str, Any] = {
+    "__deepcopy__": _deepcopy,
+    "__getitem__": indexing.getitem,
+    "__iter__": indexing.iterate,
+    "__reduce_ex__": _no_pickle,
+    "T": property(_transpose_all, doc="All axes in reverse order."),
+    "mT": property(shaping.adjoint, doc="The last two axes exchanged."),
+    "H": property(shaping.adjoint, doc="The transpose of a real matrix."),
+    "mH": property(shaping.adjoint, doc="The last two axes exchanged."),
+    "backward": _backward_method,
+    "bool": _as_dtype(np.bool_),
+    "contiguous": lambda self: self if self._array.flags.c_contiguous else _shape.copy(self),
+    "cpu": lambda self: self,
+    "data": property(lambda self: self.detach(), _set_data, doc="The entries, outside the graph."),
+    "data_ptr": lambda self: self._array.ctypes.data,
+    "device": property(lambda self: "cpu", doc="Where the entries are: always the CPU."),
+    "dim": lambda self: self._array.ndim,
+    "ndimension": lambda self: self._array.ndim,
+    "double": _as_dtype(np.float64),
+    "element_size": lambda self: self._array.itemsize,
+    "float": _as_dtype(np.float32),
+    "half": _as_dtype(np.float16),
+    "int": _as_dtype(np.int32),
+    "is_contiguous": lambda self: bool(self._array.flags.c_contiguous),
+    "is_floating_point": lambda self: self._array.dtype.kind == "f",
+    "itemsize": property(lambda self: self._array.itemsize, doc="Bytes per entry."),
+    "long": _as_dtype(np.int64),
+    "nbytes": property(lambda self: self._array.nbytes, doc="Bytes of all entries."),
+    "nelement": arithmetic.numel,
+    "new_empty": _new(creation.empty),
+    "new_full": _new(creation.full),
+    "new_ones": _new(creation.ones),
+    "new_tensor": _new(creation.tensor),
+    "new_zeros": _new(creation.zeros),
+    "polygamma": lambda self, n: arithmetic.polygamma(n, self),
+    "requires_grad_": _requires_grad_,
+    "size": _size,
+    "stride": lambda self: tuple(n // self._array.itemsize for n in self._array.strides),
+    "sum_to_size": lambda self, *shape: _shape.sum_to(self, shaping.sizes_of(shape)),
+    "to": _to,
+    "tolist": lambda self: self._array.tolist(),
+    "type_as": lambda self, other: _to(self, dtype=other.dtype),
+    "view_as": shaping.reshape_as,
+    "where": lambda self, condition, other: arithmetic.where(condition, self, other),
+}
+
+
 def attach() -> None:
     """Give :class:`Tensor` its methods."""
-    for module, names in (
-        (elementwise, _ELEMENTWISE), (reductions, _REDUCTIONS), (shaping, _SHAPING),
-        (products, _PRODUCTS),
-    ):  # fmt: skip
-        for name in names:
-            setattr(Tensor, name, getattr(module, name))
+    functions: dict[str, Any] = {}
+    free = set(_FREE.split())
+    for module in _MODULES:
+        functions |= {name: getattr(module, name) for name in module.__all__}
+    for name, function in functions.items():
+        if name not in free:
+            setattr(Tensor, name, function)
+    for function in random.METHODS:
+        setattr(Tensor, function.__name__, function)
+    for name, value in _OWN.items():
+        setattr(Tensor, name, value)
     operators.attach()
     protocols.attach()
-    own: dict[str, Any] = {
-        "__getitem__": indexing.getitem,
-        "__iter__": indexing.iterate,
-        "backward": _backward_method,
-        "requires_grad_": _requires_grad_,
-        "size": _size,
-        "dim": lambda self: self._array.ndim,
-        "numel": lambda self: self._array.size,
-        "nelement": lambda self: self._array.size,
-        "tolist": lambda self: self._array.tolist(),
-        "clone": lambda self: _shape.copy(self),
-        "contiguous": lambda self: self if self._array.flags.c_contiguous else _shape.copy(self),
-        "is_contiguous": lambda self: bool(self._array.flags.c_contiguous),
-        "T": property(lambda self: _shape.permute(self, tuple(range(self._array.ndim))[::-1])),
-        "mT": property(shaping.adjoint),
-        "float": lambda self: _shape.cast(self, np.dtype(np.float32)),
-        "double": lambda self: _shape.cast(self, np.dtype(np.float64)),
-        "long": lambda self: _shape.cast(self, np.dtype(np.int64)),
-        "int": lambda self: _shape.cast(self, np.dtype(np.int32)),
-        "bool": lambda self: _shape.cast(self, np.dtype(bool)),
-    }
-    for name, value in own.items():
-        setattr(Tensor, name, value)
+    inplace.attach(functions)
+    printing.attach()

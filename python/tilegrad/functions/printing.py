@@ -50,7 +50,11 @@ def _text(array: Any, prefix: str) -> str:
 
 def _aligned(array: Any) -> Any:
     form = _Format(array)
-    shown = array.ravel() if array.size <= 1000 else np.concatenate([array.ravel()[:50], array.ravel()[-50:]])
+    shown = (
+        array.ravel()
+        if array.size <= 1000
+        else np.concatenate([array.ravel()[:50], array.ravel()[-50:]])
+    )
     width = max(len(form(value)) for value in shown)
     return lambda value: form(value).rjust(width)
 
@@ -81,6 +85,10 @@ def formatted(self: Tensor, spec: str) -> str:
 
 def attach() -> None:
     """Give :class:`Tensor` its ``repr``."""
-    methods: dict[str, Any] = {"__repr__": representation, "__str__": representation, "__format__": formatted}
+    methods: dict[str, Any] = {
+        "__repr__": representation,
+        "__str__": representation,
+        "__format__": formatted,
+    }
     for name, method in methods.items():
         setattr(Tensor, name, method)

@@ -60,9 +60,6 @@ def vecdot(a: Any, b: Any, axis: int = -1, *, dim: int | None = None) -> Any:
     return _r.sum(_a.multiply(a, b), axis if dim is None else dim)
 
 
-linalg_vecdot = vecdot
-
-
 def bmm(a: Any, b: Any) -> Any:
     """Products of two stacks of matrices, pair by pair."""
     _need("bmm", "the left operand", a, 3)
@@ -128,13 +125,11 @@ def kron(a: Any, b: Any) -> Any:
     right = (1,) * (ndim - b.ndim) + b.shape
     a = _shape.reshape(a, tuple(n for size in left for n in (size, 1)))
     b = _shape.reshape(b, tuple(n for size in right for n in (1, size)))
-    return _shape.reshape(
-        _a.multiply(a, b), tuple(m * n for m, n in zip(left, right, strict=True))
-    )
+    return _shape.reshape(_a.multiply(a, b), tuple(m * n for m, n in zip(left, right, strict=True)))
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2, *, axes: Any = None) -> Any:
-    """The sum of products over pairs of axes: the last of ``a`` and the first of ``b``, or two lists.
+    """Sums of products over pairs of axes: the last of ``a`` and the first of ``b``, or two lists.
 
     >>> import tilegrad as tg
     >>> tg.tensordot(tg.ones(2, 3, 4), tg.ones(4, 3, 5), ([1, 2], [1, 0])).shape
@@ -147,11 +142,12 @@ def tensordot(a: Any, b: Any, dims: Any = 2, *, axes: Any = None) -> Any:
     else:
         left = normal_axes(dims[0], a.ndim, "tensordot")
         right = normal_axes(dims[1], b.ndim, "tensordot")
-    over = [a.shape[i] for i in left]
-    if over != [b.shape[i] for i in right]:
+    over = [_common(a.shape[i], b.shape[j]) for i, j in zip(left, right, strict=True)]
+    if None in over:
         raise RuntimeError(
             f"tensordot: axes {left} of {a.shape} and {right} of {b.shape} have different sizes"
         )
+    a, b = _stretched(a, left, over), _stretched(b, right, over)
     rows = [i for i in range(a.ndim) if i not in left]
     columns = [i for i in range(b.ndim) if i not in right]
     shape = tuple(a.shape[i] for i in rows) + tuple(b.shape[i] for i in columns)
@@ -160,6 +156,19 @@ def tensordot(a: Any, b: Any, dims: Any = 2, *, axes: Any = None) -> Any:
     a = _shape.reshape(_shape.permute(a, (*rows, *left)), (m, k))
     b = _shape.reshape(_shape.permute(b, (*right, *columns)), (k, n))
     return _shape.reshape(matmul(a, b), shape)
+
+
+def _common(m: int, n: int) -> Any:
+    """The size that two broadcast to, None if they do not."""
+    return m if n in (1, m) else n if m == 1 else None
+
+
+def _stretched(x: Any, axes: Sequence[int], sizes: Sequence[int]) -> Any:
+    """``x`` broadcast to ``sizes`` along ``axes``."""
+    shape = list(x.shape)
+    for axis, size in zip(axes, sizes, strict=True):
+        shape[axis] = size
+    return x if tuple(shape) == x.shape else _shape.expand(x, tuple(shape))
 
 
 def chain_matmul(*matrices: Any) -> Any:
@@ -306,8 +315,8 @@ def _next_pair(labelled: Sequence[tuple[Any, str]], result: str, optimize: Any) 
     if len(labelled) == 2 or optimize is False:
         return 0, 1
     shapes = [np.broadcast_to(np.empty((), np.int8), x.shape) for x, _ in labelled]
-    plain = {c: chr(97 + i) if i < 26 else chr(39 + i)
-             for i, c in enumerate(dict.fromkeys("".join(term for _, term in labelled)))}  # fmt: skip
+    labels = dict.fromkeys("".join(term for _, term in labelled))
+    plain = {c: chr(97 + i) if i < 26 else chr(39 + i) for i, c in enumerate(labels)}
     equation = ",".join("".join(plain[c] for c in term) for _, term in labelled)
     path, _ = np.einsum_path(
         f"{equation}->{''.join(plain[c] for c in result)}", *shapes,
@@ -375,3 +384,10 @@ def _aligned(x: Any, term: str, order: Sequence[str]) -> Any:
 def _finish(x: Any, term: str, result: str) -> Any:
     x, term = _sum_out(x, term, set(result))
     return _shape.permute(x, tuple(term.index(c) for c in result))
+
+
+__all__ = [
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cdist", "chain_matmul", "cross",
+    "dist", "dot", "einsum", "ger", "inner", "kron", "matmul", "mm", "mv", "outer", "tensordot",
+    "vdot", "vecdot",
+]  # fmt: skip

@@ -17,9 +17,18 @@ from tilegrad.ops import comparison, cumulative, selection
 from tilegrad.ops.power import power
 from tilegrad.ops.selection import where
 
+#: Ufuncs that we have under NumPy's name.
+_SAME_NAME = """
+absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and bitwise_or bitwise_xor
+ceil copysign cos cosh equal exp exp2 expm1 floor floor_divide fmax fmin fmod gcd greater
+greater_equal heaviside hypot isfinite isinf isnan lcm less less_equal log log10 log1p log2
+logaddexp logaddexp2 logical_and logical_not logical_or logical_xor maximum minimum multiply
+negative not_equal positive reciprocal remainder sign signbit sin sinh sqrt square tan tanh trunc
+"""
+
 _UFUNCS: dict[Any, Any] = {
     getattr(np, name): getattr(elementwise, name)
-    for name in ["absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil", "copysign", "cos", "cosh", "equal", "exp", "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "gcd", "greater", "greater_equal", "heaviside", "hypot", "isfinite", "isinf", "isnan", "lcm", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "reciprocal", "remainder", "sign", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc"]
+    for name in _SAME_NAME.split()
     if hasattr(elementwise, name)
 }
 _UFUNCS |= {

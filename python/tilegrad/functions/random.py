@@ -227,7 +227,9 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     return _refill(self, stream(generator).random(self.shape) < _values(p))
 
 
-def random_(self: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
+def random_(
+    self: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None
+) -> Tensor:
     """Integers in place: below ``low`` if it stands alone, below 2^24 (float32's range) if none."""
     if high is None:
         low, high = 0, low or 2**24

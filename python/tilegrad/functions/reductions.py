@@ -72,7 +72,7 @@ def prod(
     axis, keepdims = axis_of(axis, dim), keepdims or keepdim
     if x.dtype.kind == "b" or (x.dtype.kind in "iu" and x.dtype.itemsize < 8):
         x = _shape.cast(x, np.dtype(np.int64))
-    if axis is None or isinstance(axis, tuple):
+    if axis is None or isinstance(axis, tuple) or not x.ndim:
         x, axis = _one_axis(x, axis)
         out = cumulative.prod(x, x.ndim - 1, False)
         return _shape.reshape(out, axis(out.shape, keepdims))
@@ -82,7 +82,10 @@ def prod(
 def _one_axis(x: Any, axis: Any) -> tuple[Any, Any]:
     """``x`` with the reduced axes flattened into a last one, and how to shape the result."""
     shape = x.shape
-    axes = tuple(range(x.ndim)) if axis is None else normal_axes(axis, x.ndim, "reduction")
+    if axis is None or not x.ndim:
+        axes = tuple(range(x.ndim))
+    else:
+        axes = normal_axes(axis, x.ndim, "reduction")
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     x = _shape.permute(x, rest + axes)
     kept = tuple(shape[i] for i in rest)
@@ -225,7 +228,9 @@ def logsumexp(
     x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
 ) -> Any:
     """``log(sum(exp(x)))`` over ``axis`` without overflow; -inf over an empty one."""
-    return reduction.logsumexp(_floating(x), axis_of(axis, dim), keepdims or keepdim)
+    x = _floating(x)
+    axis = axis_of(axis, dim) if x.ndim else None
+    return reduction.logsumexp(x, axis, keepdims or keepdim)
 
 
 # ---- variance ------------------------------------------------------------------------------------
@@ -286,9 +291,7 @@ def std_mean(
     correction: float | None = None, dim: Any = None, keepdim: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Standard deviation and mean."""
-    variance, average = _moments(
-        x, axis_of(axis, dim), unbiased, keepdims or keepdim, correction
-    )
+    variance, average = _moments(x, axis_of(axis, dim), unbiased, keepdims or keepdim, correction)
     return reduction.root(variance), average
 
 
@@ -353,6 +356,7 @@ def _p_root(total: Any, p: float, power: Any) -> Any:
     from tilegrad.ops.selection import is_zero, unless_zero, where
 
     return where(is_zero(total), 0.0, power(unless_zero(total), 1.0 / p))
+
 
 __all__ = [
     "Extreme", "MinMax", "all", "amax", "amin", "aminmax", "any", "argmax", "argmin",

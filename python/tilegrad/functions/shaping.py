@@ -38,7 +38,7 @@ def _resolve(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def view(x: Any, *shape: Any) -> Any:
-    """:func:`reshape`; with a dtype the entries are converted to nothing: the bits are read anew."""
+    """:func:`reshape`."""
     return reshape(x, *shape)
 
 
@@ -96,9 +96,7 @@ def expand_dims(x: Any, axis: Any = 0) -> Any:
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     at = normal_axes(axes, x.ndim + len(axes), "expand_dims")
     sizes = iter(x.shape)
-    return _shape.reshape(
-        x, tuple(1 if i in at else next(sizes) for i in range(x.ndim + len(at)))
-    )
+    return _shape.reshape(x, tuple(1 if i in at else next(sizes) for i in range(x.ndim + len(at))))
 
 
 # ---- order of axes -------------------------------------------------------------------------------
@@ -173,11 +171,12 @@ def adjoint(x: Any) -> Any:
 matrix_transpose = adjoint
 
 
-def flip(x: Any, *dims: Any, axis: Any = None) -> Any:
+def flip(x: Any, *axes: Any, dims: Any = None, axis: Any = None) -> Any:
     """The order along axes reversed; along all by default."""
-    given = dims[0] if len(dims) == 1 else dims or axis
-    axes = tuple(range(x.ndim)) if given is None else normal_axes(given, x.ndim, "flip")
-    return _shape.flip(x, axes) if x.ndim else _shape.copy(x)
+    given = axes[0] if len(axes) == 1 else axes or (axis if dims is None else dims)
+    if given is None:
+        given = tuple(range(x.ndim))
+    return _shape.flip(x, normal_axes(given, x.ndim, "flip")) if x.ndim else _shape.copy(x)
 
 
 def fliplr(x: Any) -> Any:
@@ -254,7 +253,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 
 
 def repeat(x: Any, *sizes: Any) -> Any:
-    """Copies of ``x`` side by side, ``sizes`` along each axis (torch's ``repeat``, NumPy's tile)."""
+    """Copies of ``x`` side by side, ``sizes`` along each axis, as ``tile`` in NumPy."""
     times = sizes_of(sizes)
     if len(times) < x.ndim:
         raise RuntimeError(f"repeat: shape {x.shape} has more dimensions than {times}")
@@ -345,7 +344,7 @@ def atleast_1d(*tensors: Any) -> Any:
 
 def atleast_2d(*tensors: Any) -> Any:
     """With at least two axes, new ones in front."""
-    return _each(tensors, lambda x: x if x.ndim > 1 else _shape.reshape(x, (1, x.size)))
+    return _each(tensors, lambda x: x if x.ndim > 1 else _shape.reshape(x, (1, _size(x))))
 
 
 def atleast_3d(*tensors: Any) -> Any:
@@ -354,7 +353,13 @@ def atleast_3d(*tensors: Any) -> Any:
 
 
 def _with_3_axes(x: Any) -> Any:
-    return unsqueeze(x, 2) if x.ndim == 2 else x if x.ndim > 2 else _shape.reshape(x, (1, x.size, 1))
+    if x.ndim < 2:
+        return _shape.reshape(x, (1, _size(x), 1))
+    return unsqueeze(x, 2) if x.ndim == 2 else x
+
+
+def _size(x: Any) -> int:
+    return math.prod(x.shape)
 
 
 def _each(tensors: tuple[Any, ...], change: Any) -> Any:
@@ -385,7 +390,7 @@ def dstack(tensors: Sequence[Any]) -> Any:
 
 def column_stack(tensors: Sequence[Any]) -> Any:
     """Joined along the second axis, vectors as columns."""
-    return cat([x if x.ndim > 1 else _shape.reshape(x, (x.size, 1)) for x in tensors], 1)
+    return cat([x if x.ndim > 1 else _shape.reshape(x, (_size(x), 1)) for x in tensors], 1)
 
 
 def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
@@ -401,9 +406,7 @@ def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
 def _cut(x: Any, ends: Sequence[int], dim: int) -> tuple[Any, ...]:
     starts = [0, *ends[:-1]]
     lead = (slice(None),) * dim
-    return tuple(
-        _shape.getitem(x, (*lead, slice(a, b))) for a, b in zip(starts, ends, strict=True)
-    )
+    return tuple(_shape.getitem(x, (*lead, slice(a, b))) for a, b in zip(starts, ends, strict=True))
 
 
 def split(x: Any, split_size_or_sections: Any, dim: int = 0, *, axis: int | None = None) -> Any:
@@ -418,7 +421,9 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0, *, axis: int | None
         return _cut(x, ends, dim)
     sections = list(split_size_or_sections)
     if builtins.sum(sections) != size:
-        raise ValueError(f"split: pieces {sections} do not add up to {size}, axis {dim} of {x.shape}")
+        raise ValueError(
+            f"split: pieces {sections} do not add up to {size}, axis {dim} of {x.shape}"
+        )
     return _cut(x, list(np.cumsum(sections)), dim)
 
 
@@ -545,7 +550,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     if indexing not in ("ij", "xy"):
         raise ValueError(f"meshgrid: indexing must be 'ij' or 'xy', not {indexing!r}")
     xs = [x if x.ndim else _shape.reshape(x, (1,)) for x in xs]
-    shape = tuple(x.size for x in xs)
+    shape = tuple(_size(x) for x in xs)
     grids = [
         _shape.expand(
             _shape.reshape(x, tuple(n if i == j else 1 for j, n in enumerate(shape))), shape
@@ -555,6 +560,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     if indexing == "xy" and len(xs) > 1:
         grids = [swapaxes(grid, 0, 1) for grid in grids]
     return tuple(grids)
+
 
 __all__ = [
     "adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_shapes",

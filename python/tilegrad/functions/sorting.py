@@ -88,7 +88,9 @@ def kthvalue(
         return Extreme(_shape.alias(x), _indexing.argsort(x, -1))
     axis = normal_axis(axis, x.ndim, "kthvalue")
     if not 1 <= k <= x.shape[axis]:
-        raise RuntimeError(f"kthvalue: k = {k}, but axis {axis} of shape {x.shape} has {x.shape[axis]}")
+        raise RuntimeError(
+            f"kthvalue: k = {k}, but axis {axis} of shape {x.shape} has {x.shape[axis]}"
+        )
     return _at_rank(x, k - 1, axis, keepdims or keepdim)
 
 
@@ -176,7 +178,7 @@ def _quantile(x: Any, q: Any, axis: Any, keepdims: bool, how: str, skip_nan: boo
     values = _values(ordered)
     missing = np.isnan(values).sum(-1, keepdims=True)
     count = values.shape[-1] - (missing if skip_nan else 0 * missing)
-    wanted = np.atleast_1d(_values(q))
+    wanted = np.atleast_1d(_values(q)).astype(values.dtype)
     if (wanted < 0).any() or (wanted > 1).any():
         raise RuntimeError("quantile: q must lie in [0, 1]")
     rank = wanted * np.maximum(count - 1, 0)
@@ -185,13 +187,14 @@ def _quantile(x: Any, q: Any, axis: Any, keepdims: bool, how: str, skip_nan: boo
     rank = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}.get(how, lambda r: r)(rank)
     below = np.floor(rank).astype(np.int64)
     above = np.ceil(rank).astype(np.int64)
-    weight = (rank - below).astype(values.dtype) if how != "midpoint" else (above - below) * 0.5
+    weight: Any = np.asarray((above - below) * 0.5 if how == "midpoint" else rank - below)
+    if how == "linear" and isinstance(q, Tensor):  # q moves the point between two neighbours
+        span = np.asarray(np.maximum(count - 1, 0), values.dtype)
+        weight = _a.subtract(_a.multiply(_shape.reshape(q, wanted.shape), span), below)
     low = _indexing.gather(ordered, below, -1)
     high = _indexing.gather(ordered, above, -1)
-    weight = np.asarray(weight, values.dtype)
+    weight = _shape.cast(weight, values.dtype)
     result = _a.add(low, _a.multiply(weight, _a.subtract(high, low)))
-    if (rank == below).all():
-        result = low
     lead = () if not np.ndim(_values(q)) else (len(wanted),)
     moved = _shape.permute(result, (result.ndim - 1, *range(result.ndim - 1)))
     rest = _r.kept_shape(original, axis) if keepdims else result.shape[:-1]
@@ -269,7 +272,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
 def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Any:
     """Counts in ``bins`` equal intervals between two bounds (the extremes, if both are 0)."""
     array = _values(x)
-    low, high = (min, max) if (min, max) != (0, 0) else (array.min(), array.max())
+    low, high = (min, max) if min or max or not array.size else (array.min(), array.max())
     if low == high:
         low, high = low - 1, high + 1
     counts, _ = np.histogram(array, bins=bins, range=(float(low), float(high)))
@@ -316,7 +319,7 @@ def unique_consecutive(
     """Runs of equal entries (or slices along ``dim``) cut down to one each."""
     array = _values(x)
     lanes = array.reshape(-1, 1) if dim is None else np.moveaxis(array, dim, 0)
-    flat = lanes.reshape(len(lanes), -1)
+    flat = lanes.reshape(len(lanes), lanes[:1].size)
     new = np.ones(len(lanes), bool)
     new[1:] = (flat[1:] != flat[:-1]).any(axis=1)
     kept = lanes[new]
@@ -355,7 +358,7 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     freedom = where(_c.less(freedom, 0.0), 0.0, freedom)
     product = matmul(weighted, _shape.permute(centred, (1, 0)))
     result = _a.divide(product, freedom)
-    return _shape.reshape(result, ()) if x.ndim < 2 else result
+    return _shape.reshape(result, ()) if rows.shape[0] == 1 else result
 
 
 def corrcoef(x: Any) -> Any:
@@ -368,3 +371,10 @@ def corrcoef(x: Any) -> Any:
     deviation = sqrt(_shape.diagonal(c, 0, 0, 1))
     c = _a.divide(c, _shape.reshape(deviation, (-1, 1)))
     return _a.divide(c, _shape.reshape(deviation, (1, -1)))
+
+
+__all__ = [
+    "Histogram", "argsort", "bincount", "bucketize", "corrcoef", "cov", "cummax", "cummin",
+    "histc", "histogram", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile",
+    "quantile", "searchsorted", "sort", "topk", "unique", "unique_consecutive",
+]  # fmt: skip

@@ -15,6 +15,7 @@ from tilegrad.ops import (
     selection,
     shape,
     softmax,
+    special,
     trigonometric,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "selection",
     "shape",
     "softmax",
+    "special",
     "trigonometric",
 ]

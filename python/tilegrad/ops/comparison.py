@@ -18,7 +18,9 @@ isinf = discrete("isinf", lambda x: np.isinf(x), "x")
 isfinite = discrete("isfinite", lambda x: np.isfinite(x), "x")
 isposinf = discrete("isposinf", lambda x: np.isposinf(x), "x")
 isneginf = discrete("isneginf", lambda x: np.isneginf(x), "x")
-signbit = discrete("signbit", lambda x: np.less(x, 0) if x.dtype.kind != "f" else np.signbit(x), "x")
+signbit = discrete(
+    "signbit", lambda x: np.signbit(x) if np.asarray(x).dtype.kind == "f" else np.less(x, 0), "x"
+)
 
 logical_and = discrete("logical_and", lambda x, y: np.logical_and(x, y), "x y")
 logical_or = discrete("logical_or", lambda x, y: np.logical_or(x, y), "x y")

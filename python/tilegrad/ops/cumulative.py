@@ -62,7 +62,8 @@ def recurrence(a: Any, b: Any, axis: int) -> Any:
 
 def _reverse_recurrence(a: Any, b: Any, axis: int) -> Any:
     """y[k] = a[k+1] y[k+1] + b[k]: the adjoint direction."""
-    return _reverse(recurrence(shifted(_reverse(a, axis), 1, axis, 0.0), _reverse(b, axis), axis), axis)
+    a, b = shifted(_reverse(a, axis), 1, axis, 0.0), _reverse(b, axis)
+    return _reverse(recurrence(a, b, axis), axis)
 
 
 def _cumprod(x: Any, axis: int = 0) -> Any:
@@ -123,8 +124,9 @@ def _finite(out: Any) -> Any:
 
 
 def _logcumsumexp_vjp(g: Any, x: Any, out: Any, axis: int) -> Any:
-    # dx[i] = sum_{k >= i} g[k] e^(x[i] - out[k]). With r[i] = sum_{k >= i} g[k] e^(out[i] - out[k]),
-    # r[i] = g[i] + e^(out[i] - out[i+1]) r[i+1]: no factor exceeds 1.
+    # dx[i] = sum_{k >= i} g[k] e^(x[i] - out[k]) = e^(x[i] - out[i]) r[i], where
+    # r[i] = sum_{k >= i} g[k] e^(out[i] - out[k]) = g[i] + e^(out[i] - out[i+1]) r[i+1]:
+    # no factor exceeds 1.
     if not x.shape:
         return g
     out = _finite(out)

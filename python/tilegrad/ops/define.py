@@ -83,4 +83,6 @@ def flat(name: str, forward: Callable[..., Any], inputs: str) -> Op:
 
 
 #: Zeros in place of a gradient.
-vanish = elementwise("vanish", lambda x: np.zeros_like(x), "x", promotes=True, x=lambda g: vanish(g))
+vanish = elementwise(
+    "vanish", lambda x: np.zeros_like(x), "x", promotes=True, x=lambda g: vanish(g)
+)

@@ -12,7 +12,6 @@ from tilegrad.ops.arithmetic import (
     divide,
     multiply,
     negative,
-    reciprocal,
     square,
     subtract,
 )

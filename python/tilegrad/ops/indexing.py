@@ -8,7 +8,8 @@ import numpy as np
 
 from tilegrad.autograd.op import Op
 from tilegrad.ops.define import discrete
-from tilegrad.ops.shape import getitem, put
+from tilegrad.ops.selection import where
+from tilegrad.ops.shape import getitem, is_basic, put
 
 
 def along(index: Any, axis: int) -> tuple[Any, ...]:
@@ -23,7 +24,9 @@ def along(index: Any, axis: int) -> tuple[Any, ...]:
 
 def _gather(x: Any, index: Any, axis: int) -> Any:
     x, index = np.asarray(x), np.asarray(index)
-    return x[along(index, axis)] if x.ndim else x + np.zeros(index.shape, x.dtype)
+    if not x.ndim or not index.ndim:
+        return np.reshape(x, -1)[np.reshape(index, -1)].reshape(index.shape)
+    return x[along(index, axis)]
 
 
 def _scatter_add(x: Any, src: Any, index: Any, axis: int) -> Any:
@@ -73,12 +76,22 @@ scatter_add = Op(
     },
 )  # fmt: skip
 
+def _scattered_gradient(g: Any, index: Any, axis: int, src_shape: tuple[int, ...]) -> Any:
+    if not g.shape:
+        return _embedded(g, index, axis, src_shape)
+    index = np.asarray(getattr(index, "_array", index))
+    kept = where(_last_writes(along(index, axis), g.shape), gather(g, index, axis), 0.0)
+    if kept.shape == src_shape or not src_shape:
+        return kept
+    return put(kept, tuple(slice(0, size) for size in index.shape), src_shape)
+
+
 #: ``x`` with ``src`` in place of its entries at ``index``.
 scatter = Op(
     "scatter", _scatter, batch="axis", inputs=["x", "src", "index"],
     vjp={
         "x": lambda g, index, axis: scatter(g, np.zeros((), g.dtype), index, axis),
-        "src": _embedded,
+        "src": _scattered_gradient,
     },
     jvp={
         "x": lambda t, index, axis: scatter(t, np.zeros((), t.dtype), index, axis),
@@ -93,10 +106,24 @@ def _replace(x: Any, value: Any, index: Any) -> Any:
     return out
 
 
+def _last_writes(index: Any, shape: tuple[int, ...]) -> Any:
+    """Where ``x[index] = value`` leaves its mark: of several writes to a place only the last."""
+    order = np.zeros(shape, np.int64)
+    count = order[index]
+    writes = np.arange(count.size).reshape(count.shape)
+    order[index] = writes
+    return order[index] == writes
+
+
+def _value_gradient(g: Any, index: Any) -> Any:
+    picked = getitem(g, index)
+    return picked if is_basic(index) else where(_last_writes(index, g.shape), picked, 0.0)
+
+
 #: ``x`` with ``value`` (broadcast) at ``index``: what ``x[index] = value`` makes of x.
 replace = Op(
     "replace", _replace, batch="index", inputs=["x", "value"],
-    vjp={"x": lambda g, index: replace(g, 0.0, index), "value": lambda g, index: getitem(g, index)},
+    vjp={"x": lambda g, index: replace(g, 0.0, index), "value": _value_gradient},
     jvp={
         "x": lambda t, index: replace(t, 0.0, index),
         "value": lambda t, x, index: replace(_zeros(x.shape, t), t, index),

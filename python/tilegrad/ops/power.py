@@ -19,7 +19,7 @@ _constant_power = discrete(
     "x y",
 )
 
-#: Where ``x^y log x`` is 0 for the sake of ``x = 0``: ``0^y`` is constant for y > 0, and 0 at y = 0.
+#: Where ``x^y log x`` is 0 for the sake of ``x = 0``: ``0^y`` is 0 for y > 0.
 _zero_base = discrete(
     "zero_base", lambda x, y: np.logical_and(np.equal(x, 0), np.greater_equal(y, 0)), "x y"
 )

@@ -9,8 +9,8 @@ import numpy as np
 from tilegrad import kernels
 from tilegrad.autograd.op import Op
 from tilegrad.ops.arithmetic import divide, multiply
-from tilegrad.ops.define import discrete, elementwise, vanish
-
+from tilegrad.ops.define import discrete, elementwise
+from tilegrad.ops.exponential import log
 
 #: ``x`` where ``c`` holds, ``y`` elsewhere. The gradient of the branch not taken is exactly 0.
 where = Op(
@@ -29,7 +29,7 @@ is_zero = discrete("is_zero", lambda x: np.equal(x, 0), "x")
 
 
 def _preference(x: Any, y: Any) -> Any:
-    """1 where x > y, 1/2 where they are equal, 0 below; 1 where one is NaN: it shows in the result."""
+    """1 where x > y or one of them is NaN, 1/2 where they are equal, 0 below."""
     x, y = np.asarray(x), np.asarray(y)
     dtype = np.result_type(x, y)
     return np.where(x == y, 0.5, np.where(x < y, 0.0, 1.0)).astype(dtype)
@@ -73,15 +73,15 @@ fmin = elementwise(
 
 _within = discrete(
     "within",
-    lambda x, low, high: np.logical_not(
-        np.logical_or(
-            False if low is None else np.less(x, low), False if high is None else np.greater(x, high)
-        )
-    ),
+    lambda x, low, high: ~(_beyond(np.less, x, low) | _beyond(np.greater, x, high)),
     "x low high",
 )
 _below = discrete("below", lambda x, low, high: _lower_binds(x, low, high), "x low high")
 _above = discrete("above", lambda x, high: np.greater(x, high), "x high")
+
+
+def _beyond(compare: Any, x: Any, bound: Any) -> Any:
+    return np.zeros(np.shape(x), bool) if bound is None else compare(x, bound)
 
 
 def _lower_binds(x: Any, low: Any, high: Any) -> Any:
@@ -112,16 +112,6 @@ nan_to_num = elementwise(
 
 is_finite = discrete("is_finite", lambda x: np.isfinite(x), "x")
 
-relu = elementwise("relu", kernels.relu, "x", promotes=True, x=lambda g, out: relu_grad(g, out))
-
-#: g0 where y > 0, else 0.
-relu_grad = elementwise(
-    "relu_grad", kernels.relu_grad, "g0 y",
-    g0=lambda g, y: relu_grad(g, y),
-    y=lambda g: vanish(g),
-)  # fmt: skip
-
-
 def _xlogy(x: Any, y: Any) -> Any:
     with np.errstate(all="ignore"):
         return np.where(np.logical_and(np.equal(x, 0), ~np.isnan(y)), 0.0, x * np.log(y))
@@ -130,12 +120,14 @@ def _xlogy(x: Any, y: Any) -> Any:
 #: x log y, 0 at x = 0.
 xlogy = elementwise(
     "xlogy", lambda x, y: np.asarray(_xlogy(x, y), np.result_type(x, y)), "x y",
-    x=lambda g, x, y: multiply(g, xlogy(not_zero(x), y)),
+    x=lambda g, x, y: multiply(g, log(where(_logless(x, y), 1.0, y))),
     y=lambda g, x, y: multiply(g, divide(x, y)),
 )  # fmt: skip
 
-#: 1 where x is not 0, as a number of its kind.
-not_zero = discrete("not_zero", lambda x: np.not_equal(x, 0).astype(np.asarray(x).dtype), "x")
+#: Where x log y is 0 for the sake of x = 0 although y has no logarithm.
+_logless = discrete(
+    "logless", lambda x, y: np.logical_and(np.equal(x, 0), np.less_equal(y, 0)), "x y"
+)
 
 #: 0 below 0, y at 0, 1 above.
 heaviside = Op(

@@ -10,17 +10,23 @@ import numpy as np
 from tilegrad import kernels
 from tilegrad.ops.arithmetic import add, divide, multiply, negative, square, subtract
 from tilegrad.ops.define import elementwise
-from tilegrad.ops.exponential import rsqrt, sqrt
-from tilegrad.ops.selection import unless_zero, where
+from tilegrad.ops.exponential import rsqrt
+from tilegrad.ops.selection import unless_zero
 
 sin = elementwise("sin", kernels.sin, "x", x=lambda g, x: multiply(g, cos(x)))
 cos = elementwise("cos", kernels.cos, "x", x=lambda g, x: negative(multiply(g, sin(x))))
 tan = elementwise("tan", kernels.tan, "x", x=lambda g, out: multiply(g, add(square(out), 1.0)))
 
-#: 1 - x^2 as (1 - x)(1 + x), exact to the last bits near 1
-_one_minus_square = lambda x: multiply(subtract(1.0, x), add(x, 1.0))  # noqa: E731
 
-asin = elementwise("asin", kernels.asin, "x", x=lambda g, x: multiply(g, rsqrt(_one_minus_square(x))))
+def _one_minus_square(x: Any) -> Any:
+    """1 - x^2 as (1 - x)(1 + x), accurate near 1 too."""
+    return multiply(subtract(1.0, x), add(x, 1.0))
+
+
+asin = elementwise(
+    "asin", kernels.asin, "x",
+    x=lambda g, x: multiply(g, rsqrt(_one_minus_square(x))),
+)  # fmt: skip
 acos = elementwise(
     "acos", kernels.acos, "x",
     x=lambda g, x: negative(multiply(g, rsqrt(_one_minus_square(x)))),
@@ -29,7 +35,10 @@ atan = elementwise("atan", kernels.atan, "x", x=lambda g, x: divide(g, add(squar
 
 sinh = elementwise("sinh", kernels.sinh, "x", x=lambda g, x: multiply(g, cosh(x)))
 cosh = elementwise("cosh", kernels.cosh, "x", x=lambda g, x: multiply(g, sinh(x)))
-asinh = elementwise("asinh", kernels.asinh, "x", x=lambda g, x: multiply(g, rsqrt(add(square(x), 1.0))))
+asinh = elementwise(
+    "asinh", kernels.asinh, "x",
+    x=lambda g, x: multiply(g, rsqrt(add(square(x), 1.0))),
+)  # fmt: skip
 acosh = elementwise(
     "acosh", kernels.acosh, "x",
     x=lambda g, x: multiply(g, multiply(rsqrt(subtract(x, 1.0)), rsqrt(add(x, 1.0)))),
