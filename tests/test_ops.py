@@ -52,13 +52,18 @@ def test_no_operation_without_row():
     assert not WITHOUT_ROW, f"operations without a row in tests/cases*.py: {WITHOUT_ROW}"
 
 
+def _covered(rules: Any) -> set[str]:
+    """The inputs that rules serve: a key may name several."""
+    return {name for key in rules for name in key.split()}
+
+
 def test_no_operation_without_rules():
     for name, op in OPS.items():
         if op.discrete:
             continue
         assert op.vjp_rules, f"{name} has no vjp rule and is not discrete"
         if op.jvp_kind == "rules":
-            assert set(op.jvp_rules) == set(op.vjp_rules), f"{name}: vjp and jvp rules differ"
+            assert _covered(op.jvp_rules) == _covered(op.vjp_rules), f"{name}: vjp and jvp differ"
 
 
 @pytest.mark.parametrize("row", CASES, ids=str)

@@ -138,6 +138,25 @@ class Tensor(_native.TensorBase):
         """The same value without history, version or tangents."""
         return Tensor(self._array)
 
+    # ---- copying ------------------------------------------------------------------------------
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf with its own memory; its gradient is copied too."""
+        if id(self) in memo:
+            return memo[id(self)]  # type: ignore[no-any-return]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "only leaf tensors can be deep-copied, this one was computed: its history cannot "
+                "be; use .detach() or .clone()"
+            )
+        result = type(self)(np.array(self._array), requires_grad=self._requires_grad)
+        memo[id(self)] = result
+        if self.grad is not None:
+            result.grad = Tensor(np.array(self.grad._array))
+        return result
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuild, (type(self), self._array, self._requires_grad)
+
     # ---- hooks ------------------------------------------------------------------------------
     def register_hook(self, hook: Any) -> Hook:
         """Call ``hook(grad)`` when this tensor's gradient is known; it may return a replacement."""
@@ -194,6 +213,11 @@ class Tensor(_native.TensorBase):
                 f"(version {version.value}, expected {self._seen}): its history no longer fits its "
                 "values. Make the view again after the change, or clone before it"
             )
+
+
+def _rebuild(kind: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
+    """A leaf from what ``copy`` and other tools keep of it."""
+    return kind(array, requires_grad=requires_grad)
 
 
 def edge_of(tensor: Tensor) -> Any:

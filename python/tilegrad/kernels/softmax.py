@@ -99,7 +99,7 @@ def _check(logits: Array, target: Array, weight: Array | None, reduction: str) -
         raise ValueError(f"cross_entropy: reduction must be one of {REDUCTIONS}, not {reduction!r}")
 
 
-def _row_distribution(
+def row_distribution(
     target: Array, classes: int, weight: Array, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array]:
     """Each row's weighted target distribution (N, C), and its weight in the mean (N,)."""
@@ -157,7 +157,7 @@ def cross_entropy(
     if weight is not None:
         w = np.asarray(weight).astype(logits.dtype)
     _check(logits, target, w, reduction)
-    wanted, total = _row_distribution(target, w.size, w, ignore_index, label_smoothing)
+    wanted, total = row_distribution(target, w.size, w, ignore_index, label_smoothing)
     log_p = reference.log_softmax(logits, 1)
     with np.errstate(all="ignore"):
         # 0 * log 0 counts 0: only wanted classes are asked
@@ -188,7 +188,7 @@ def cross_entropy_grad(
     g, p, target = np.asarray(g), np.asarray(p), np.asarray(target)
     w = np.ones(p.shape[-1:], p.dtype) if weight is None else np.asarray(weight).astype(p.dtype)
     _check(p, target, w, reduction)
-    wanted, total = _row_distribution(target, w.size, w, ignore_index, label_smoothing)
+    wanted, total = row_distribution(target, w.size, w, ignore_index, label_smoothing)
     with np.errstate(all="ignore"):
         scale = g / np.sum(total) if reduction == "mean" else g
         rows = np.where(target == ignore_index, p.dtype.type(0), scale)[:, None]

@@ -1,0 +1,10 @@
+"""Functions on tensors that networks are made of; names and signatures are torch's."""
+
+from tilegrad.nn.functional.activation import *  # noqa: F403
+from tilegrad.nn.functional.convolution import *  # noqa: F403
+from tilegrad.nn.functional.dropout import *  # noqa: F403
+from tilegrad.nn.functional.linear import *  # noqa: F403
+from tilegrad.nn.functional.loss import *  # noqa: F403
+from tilegrad.nn.functional.normalization import *  # noqa: F403
+from tilegrad.nn.functional.padding import *  # noqa: F403
+from tilegrad.nn.functional.pooling import *  # noqa: F403

@@ -1,0 +1,8 @@
+"""Optimizers and learning-rate schedules; names, options and state dicts are torch's."""
+
+from tilegrad.optim.adam import Adam, AdamW
+from tilegrad.optim.optimizer import Optimizer
+from tilegrad.optim.rmsprop import Adagrad, RMSprop
+from tilegrad.optim.sgd import SGD
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
