@@ -100,20 +100,35 @@ void compute(const Block<T>& block, const BlockA<T>& a, int64_t a_begin, int64_t
   const Product<T>& g = *block.g;
   const auto& kernel = kernels<T>();
   const simd::Tile<T> start = tile_for_block(g, block.pc, block.k);
+  int widest = simd::kVectorChoices - 1;  // the choice of tiles that are nr wide
+  while (kernel.widths[widest] * kernel.width != block.nr) --widest;
   for (int64_t jr = j0; jr < j1; jr += block.nr) {
+    const int64_t columns = std::min(block.nr, j1 - jr);
+    simd::Tile<T> tile = start;
+    tile.b = block.b + (jr - block.b_begin) * block.b_column;
+    tile.b_step = block.b_step;
+    tile.a_row = a.row();
+    tile.ahead_step = 0;
+    if (tile.column_bias != nullptr) tile.column_bias += jr;
+    int64_t i = block.rows.start(first);
     for (int64_t panel = first; panel < last; ++panel) {
-      const int64_t i = block.rows.start(panel);
-      const int rows = static_cast<int>(block.rows.start(panel + 1) - i);
-      simd::Tile<T> tile = start;
+      const int rows = block.rows.rows(panel);
       tile.a = a.panel(i - a_begin);
-      tile.a_row = a.row();
       tile.a_step = a.step(rows);
-      tile.b = block.b + (jr - block.b_begin) * block.b_column;
-      tile.b_step = block.b_step;
       tile.c = g.c.data + i * g.c.rs + jr;
-      if (tile.row_bias != nullptr) tile.row_bias += i;
-      if (tile.column_bias != nullptr) tile.column_bias += jr;
-      tile_row(kernel, tile, rows, std::min(block.nr, j1 - jr));
+      if (start.row_bias != nullptr) tile.row_bias = start.row_bias + i;
+      tile.ahead = tile.a;
+      i += rows;
+      if (a.packed) {
+        tile.ahead = a.panel(i - a_begin);
+        tile.ahead_step = (rows * static_cast<int64_t>(sizeof(T)) + 63) & ~int64_t{63};
+      }
+      if (columns == block.nr) {
+        kernel.tile[rows][widest][0](tile);
+      } else {
+        simd::Tile<T> edge = tile;
+        tile_row(kernel, edge, rows, columns);
+      }
     }
   }
 }
@@ -125,14 +140,20 @@ void pack_panels(const Product<T>& g, int64_t pc, int64_t k, int64_t jc, int64_t
   const int64_t panels = divide_up(nc, nr),
                 tasks = threads == 1 ? 1 : std::min(panels, threads * kTasksPerThread);
   runtime::parallel_for(tasks, threads, [&](int64_t task) {
-    for (int64_t q = panels * task / tasks; q < panels * (task + 1) / tasks; ++q) {
-      const int64_t j = jc + q * nr;
-      const int count = static_cast<int>(std::min(nr, jc + nc - j)), width = static_cast<int>(nr);
+    // Several panels together where B's rows are contiguous: its lines are read in order.
+    constexpr int64_t kTogether = 8;
+    const int64_t end = panels * (task + 1) / tasks,
+                  together = g.b_source == nullptr && g.b.cs == 1 ? kTogether : 1;
+    for (int64_t q = panels * task / tasks; q < end; q += together) {
+      const int64_t j = jc + q * nr,
+                    count = std::min(std::min(together, end - q) * nr, jc + nc - j);
       T* to = out + q * k * nr;
       if (g.b_source != nullptr) {
-        g.b_source->fill(g.b_source->context, pc, k, j, count, width, to);
+        g.b_source->fill(g.b_source->context, pc, k, j, static_cast<int>(count),
+                         static_cast<int>(nr), to);
       } else {
-        pack_panel_b<T>({g.b.data + pc * g.b.rs + j * g.b.cs, g.b.rs, g.b.cs}, k, count, width, to);
+        pack_panels_b<T>({g.b.data + pc * g.b.rs + j * g.b.cs, g.b.rs, g.b.cs}, k, count,
+                         static_cast<int>(nr), to);
       }
     }
   });
@@ -177,7 +198,7 @@ void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr,
             std::min(jc + column_panels * (column_task + 1) / column_tasks * nr, jc + columns);
         const Matrix<const T> a{g.a.data + pc * g.a.cs, g.a.rs, g.a.cs};
         if (!plan.pack_a) {
-          compute<T>(block, {a.data, a.rs, a.cs, k}, 0, first, last, j0, j1);
+          compute<T>(block, {a.data, a.rs, a.cs, k, false}, 0, first, last, j0, j1);
           return;
         }
         const int64_t begin = rows.start(first), m = rows.start(last) - begin;
@@ -246,7 +267,6 @@ void dots(const Product<T>& g, int threads) {
   const bool flip = g.n > g.m;
   const int64_t m = flip ? g.n : g.m, n = flip ? g.m : g.n;
   simd::DotTile<T> start{};
-  start.k = g.k;
   start.a = flip ? g.b.data : g.a.data;
   start.a_row = flip ? g.b.cs : g.a.rs;
   start.b = flip ? g.a.data : g.b.data;
@@ -255,10 +275,10 @@ void dots(const Product<T>& g, int threads) {
   start.c_row = flip ? g.c.cs : g.c.rs;
   start.c_column = flip ? g.c.rs : g.c.cs;
   start.alpha = g.alpha;
-  start.beta = g.beta;
   start.row_bias = flip ? g.column_bias : g.row_bias;
   start.column_bias = flip ? g.row_bias : g.column_bias;
-  start.relu = g.relu;
+  // Each lane of the two chains adds at most as many terms as a tile's chain does.
+  const int64_t kc = 2 * kernel.width * longest_k_block(sizeof(T));
   const Panels rows{m, divide_up(m, kernel.dot_rows)}, columns{n, divide_up(n, kernel.dot_columns)};
   const int64_t tasks = std::min(rows.parts, threads == 1 ? 1 : threads * kTasksPerThread);
   runtime::parallel_for(tasks, threads, [&](int64_t task) {
@@ -267,28 +287,34 @@ void dots(const Product<T>& g, int threads) {
       if (r % 64 == 0 && runtime::interrupted()) return;
       for (int64_t q = 0; q < columns.parts; ++q) {
         const int64_t j = columns.start(q);
-        simd::DotTile<T> tile = start;
-        tile.a += i * start.a_row;
-        tile.b += j * start.b_row;
-        tile.c += i * start.c_row + j * start.c_column;
-        if (tile.row_bias != nullptr) tile.row_bias += i;
-        if (tile.column_bias != nullptr) tile.column_bias += j;
-        kernel.dot[rows.start(r + 1) - i][columns.start(q + 1) - j](tile);
+        for (int64_t pc = 0; pc < g.k; pc += kc) {
+          const bool last = pc + kc >= g.k;
+          simd::DotTile<T> tile = start;
+          tile.k = std::min(kc, g.k - pc);
+          tile.a += i * start.a_row + pc;
+          tile.b += j * start.b_row + pc;
+          tile.c += i * start.c_row + j * start.c_column;
+          tile.beta = pc == 0 ? g.beta : T(1);
+          tile.row_bias = last && start.row_bias != nullptr ? start.row_bias + i : nullptr;
+          tile.column_bias = last && start.column_bias != nullptr ? start.column_bias + j : nullptr;
+          tile.relu = last && g.relu;
+          kernel.dot[rows.rows(r)][columns.rows(q)](tile);
+        }
       }
     }
   });
 }
 
-// Dot products pay while there are too few rows (or columns) to earn back a transposed copy of B.
-// Outside batch_invariant() few rows count too; the number of columns alone always decides the same
-// way.
+// Dot products pay while there are too few rows or columns to earn back a transposed copy of B.
+// Their chains are not the tiles', and a single row of A does not say whether A's rows or columns
+// are contiguous: inside batch_invariant() there are none.
 constexpr int64_t kDotRows = 6, kDotColumns = 4;
 
 template <class T>
 bool wants_dots(const Product<T>& g) {
   if (g.b_packed != nullptr || g.b_source != nullptr || g.k == 1) return false;
   if (g.a.cs != 1 || g.b.rs != 1) return false;
-  return g.n <= kDotColumns || (g.m <= kDotRows && !invariant && g.b.cs != 1);
+  return !invariant && (g.n <= kDotColumns || (g.m <= kDotRows && g.b.cs != 1));
 }
 
 // C with contiguous rows, and k > 0.

@@ -28,10 +28,10 @@ BlockA<T> pack_block_a(Matrix<const T> a, int64_t k, Panels panels, int64_t firs
   if (a.rs == 1 && a.cs != 1) {
     for (int64_t i = first; i < last; ++i) {
       const int64_t begin = panels.start(i);
-      const int rows = static_cast<int>(panels.start(i + 1) - begin);
+      const int rows = panels.rows(i);
       kernel.pack_copy(k, rows, rows, a.data + begin, a.cs, out + (begin - top) * k, rows);
     }
-    return {out, 1, 0, k};
+    return {out, 1, 0, k, true};
   }
   const int64_t stride = row_length<T>(k);
   const T* rows = a.data + top * a.rs;
@@ -42,16 +42,16 @@ BlockA<T> pack_block_a(Matrix<const T> a, int64_t k, Panels panels, int64_t firs
       for (int64_t p = 0; p < k; ++p) out[i * stride + p] = rows[i * a.rs + p * a.cs];
     }
   }
-  return {out, stride, 1, k};
+  return {out, stride, 1, k, true};
 }
 
 template <class T>
-void pack_panel_b(Matrix<const T> b, int64_t k, int count, int width, T* out) {
+void pack_panels_b(Matrix<const T> b, int64_t k, int64_t count, int width, T* out) {
   const auto& kernel = kernels<T>();
   if (b.cs == 1) {
-    kernel.pack_copy(k, count, width, b.data, b.rs, out, width);
+    kernel.pack_panels(k, count, width, b.data, b.rs, out);
   } else if (b.rs == 1) {
-    kernel.pack_transpose(k, count, width, b.data, b.cs, out, width);
+    kernel.pack_transpose(k, static_cast<int>(count), width, b.data, b.cs, out, width);
   } else {
     for (int64_t p = 0; p < k; ++p, out += width) {
       for (int j = 0; j < count; ++j) out[j] = b.data[p * b.rs + j * b.cs];
@@ -63,7 +63,7 @@ void pack_panel_b(Matrix<const T> b, int64_t k, int count, int width, T* out) {
 #define TILEGRAD_INSTANTIATE(T)                                                               \
   template int64_t block_a_size<T>(int64_t, int64_t);                                         \
   template BlockA<T> pack_block_a<T>(Matrix<const T>, int64_t, Panels, int64_t, int64_t, T*); \
-  template void pack_panel_b<T>(Matrix<const T>, int64_t, int, int, T*);
+  template void pack_panels_b<T>(Matrix<const T>, int64_t, int64_t, int, T*);
 TILEGRAD_INSTANTIATE(float)
 TILEGRAD_INSTANTIATE(double)
 #undef TILEGRAD_INSTANTIATE

@@ -20,8 +20,12 @@ inline const simd::GemmKernels<T>& kernels() {
 // `total` rows in `parts` panels whose heights differ by at most one: 15 rows and tiles of 14 make
 // 8 + 7, not 14 + 1.
 struct Panels {
-  int64_t total, parts;
-  int64_t start(int64_t i) const { return total * i / parts; }
+  int64_t parts, height, taller;  // the first `taller` panels have one row more
+
+  Panels(int64_t total, int64_t count)
+      : parts(count), height(total / count), taller(total % count) {}
+  int64_t start(int64_t i) const { return i * height + (i < taller ? i : taller); }
+  int rows(int64_t i) const { return static_cast<int>(height + (i < taller ? 1 : 0)); }
 };
 
 // Where the tiles find A: element (i, p) of the panel that begins at row `begin` and has `rows`
@@ -35,6 +39,7 @@ struct BlockA {
   const T* data;
   int64_t rs, cs;  // cs = 0: k-major panels
   int64_t k;
+  bool packed;
 
   const T* panel(int64_t begin) const { return data + begin * (cs != 0 ? rs : k); }
   int64_t row() const { return cs != 0 ? rs : 1; }
@@ -51,8 +56,9 @@ template <class T>
 BlockA<T> pack_block_a(Matrix<const T> a, int64_t k, Panels panels, int64_t first, int64_t last,
                        T* out);
 
-// Packs one panel of B, `count` columns of `width`, k rows: out[p * width + j].
+// Packs `count` columns of B into panels of `width`, one after the other: within a panel, row p's
+// columns are at p * width. More than one panel only where B's rows are contiguous.
 template <class T>
-void pack_panel_b(Matrix<const T> b, int64_t k, int count, int width, T* out);
+void pack_panels_b(Matrix<const T> b, int64_t k, int64_t count, int width, T* out);
 
 }  // namespace tilegrad::gemm

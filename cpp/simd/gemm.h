@@ -29,7 +29,9 @@ struct Tile {
   const T* row_bias;     // one value per row, or null
   const T* column_bias;  // one value per column, or null
   bool relu;
-  int last;  // columns in the last vector, 1 ... vector width
+  int last;            // columns in the last vector, 1 ... vector width
+  const void* ahead;   // what to prefetch during the loop over k: the next panel of A
+  int64_t ahead_step;  // bytes per step of k, or 0 for nothing
 };
 
 template <class T>
@@ -77,7 +79,10 @@ struct GemmKernels {
   // width.
   void (*pack_copy)(int64_t k, int count, int width, const T* in, int64_t in_step, T* out,
                     int64_t out_step);
-  // The same from a transposed source: out[p * out_step + x] = in[x * in_step + p].
+  // Panels of `width` columns, whole vectors, from rows of n columns: element (p, x) of panel q is
+  // out[q * k * width + p * width + x] = in[p * in_step + q * width + x], zeros past n.
+  void (*pack_panels)(int64_t k, int64_t n, int width, const T* in, int64_t in_step, T* out);
+  // As pack_copy, from a transposed source: out[p * out_step + x] = in[x * in_step + p].
   void (*pack_transpose)(int64_t k, int count, int width, const T* in, int64_t in_step, T* out,
                          int64_t out_step);
 

@@ -1,22 +1,28 @@
 // The bodies of the inner kernels: see simd/gemm.h for their contracts.
 
+// Between the k loops of two tiles the multipliers live on what the reorder buffer still holds,
+// some 100 cycles: whatever is not arithmetic has to stay within a few hundred instructions.
+
 // C = relu(alpha tile + beta C + bias), skipping what does not apply.
 template <class T, int ROWS, int VECTORS, bool MASKED>
 TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]) {
   using V = Vec<T>;
+  constexpr int W = V::width;
   const bool scaled = t.alpha != T(1), biased = t.row_bias != nullptr || t.column_bias != nullptr;
-  const auto each = [&t, &tile](auto value_of) {
+  const int last = t.last;
+  const auto each = [&](auto value_of) {
+    T* row = t.c;
+    const int64_t c_row = t.c_row;
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
+    for (int i = 0; i < ROWS; ++i, row += c_row) {
 #pragma GCC unroll 8
       for (int j = 0; j < VECTORS; ++j) {
-        T* at = t.c + i * t.c_row + j * V::width;
         const bool masked = MASKED && j == VECTORS - 1;
-        const auto load = [masked, &t](const T* p) {
-          return masked ? V::load(p, t.last) : V::load(p);
+        const auto load = [masked, last](const T* p) {
+          return masked ? V::load(p, last) : V::load(p);
         };
-        const V value = value_of(tile[i][j], at, i, j, load);
-        masked ? value.store(at, t.last) : value.store(at);
+        const V value = value_of(tile[i][j], row + j * W, i, j, load);
+        masked ? value.store(row + j * W, last) : value.store(row + j * W);
       }
     }
   };
@@ -29,7 +35,7 @@ TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]
       if (scaled) x = V::splat(t.alpha) * x;
       if (t.beta != T(0)) x = V::fma(V::splat(t.beta), load(c), x);
       if (t.row_bias != nullptr) x = x + V::splat(t.row_bias[i]);
-      if (t.column_bias != nullptr) x = x + load(t.column_bias + j * V::width);
+      if (t.column_bias != nullptr) x = x + load(t.column_bias + j * W);
       return t.relu ? V::max(V::zero(), x) : x;  // zero first: a NaN stays
     });
   }
@@ -37,32 +43,50 @@ TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]
 
 // One register tile. The rows of A are reached from every third row's pointer with the scaled
 // strides 0, 1 and 2, which x86 addressing does for free: one kernel serves packed and unpacked
-// operands of any strides. Unrolling k by 2 or 4, prefetching A and a k-major panel of A were
-// tried: no gain.
+// operands of any strides. Lost attempts: unrolling k by 2 or 4 (no gain), k-major panels of A
+// where a plain copy of its rows will do (no gain, and a transposition to pay).
 template <class T, int ROWS, int VECTORS, bool MASKED>
 void gemm_tile(const Tile<T>& t) {
   using V = Vec<T>;
   constexpr int W = V::width, ANCHORS = (ROWS + 2) / 3;
   const int last = t.last;
   V tile[ROWS][VECTORS];
+  if (t.acc == nullptr) {
 #pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) {
+    for (int i = 0; i < ROWS; ++i) {
 #pragma GCC unroll 8
-    for (int j = 0; j < VECTORS; ++j) {
-      if (t.acc == nullptr) {
-        tile[i][j] = V::zero();
-      } else {
-        const T* at = t.acc + i * t.acc_row + j * W;
-        tile[i][j] = MASKED && j == VECTORS - 1 ? V::load(at, last) : V::load(at);
+      for (int j = 0; j < VECTORS; ++j) tile[i][j] = V::zero();
+    }
+  } else {
+    const T* row = t.acc;
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i, row += t.acc_row) {
+#pragma GCC unroll 8
+      for (int j = 0; j < VECTORS; ++j) {
+        tile[i][j] = MASKED && j == VECTORS - 1 ? V::load(row + j * W, last) : V::load(row + j * W);
       }
     }
+  }
+  // C's lines are far away when a block of k is long: ask for them now, use them after the loop.
+  // The second line of a pair comes along by itself.
+  if (t.k >= 64) {
+    const T* row = t.c;
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i, row += t.c_row) __builtin_prefetch(row, 1);
   }
   const T* a[ANCHORS];
 #pragma GCC unroll 16
   for (int i = 0; i < ANCHORS; ++i) a[i] = t.a + 3 * i * t.a_row;
+  // The next panel of A comes from L2 meanwhile, as many lines per step as a step reads elements.
+  constexpr int AHEAD = ROWS * VECTORS >= 16 ? (ROWS * static_cast<int>(sizeof(T)) + 63) / 64 : 0;
+  const char* ahead = reinterpret_cast<const char*>(t.ahead);
+  const int64_t ahead_step = t.ahead_step;
   const T* b = t.b;
   const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step;
   for (int64_t p = t.k; p > 0; --p) {
+#pragma GCC unroll 2
+    for (int i = 0; i < AHEAD; ++i) __builtin_prefetch(ahead + 64 * i);
+    if (AHEAD > 0) ahead += ahead_step;
     V row[VECTORS];
 #pragma GCC unroll 8
     for (int j = 0; j < VECTORS; ++j) {
@@ -140,6 +164,23 @@ void gemm_pack_copy(int64_t k, int count, int width, const T* in, int64_t in_ste
     int x = 0;
     for (; x < full; x += W) V::load(in + x).store(out + x);
     for (; x < width; x += W) V::load(in + x, rest + full - x).store(out + x, width - x);
+  }
+}
+
+template <class T>
+void gemm_pack_panels(int64_t k, int64_t n, int width, const T* in, int64_t in_step, T* out) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  for (int64_t p = 0; p < k; ++p) {
+    const T* from = in + p * in_step;
+    T* to = out + p * width;
+    int64_t left = n;
+    for (; left >= width; left -= width, to += k * width) {
+      for (int x = 0; x < width; x += W) V::load(from + x).store(to + x);
+      from += width;
+    }
+    if (left == 0) continue;
+    for (int x = 0; x < width; x += W) V::load(from + x, static_cast<int>(left) - x).store(to + x);
   }
 }
 
@@ -229,6 +270,7 @@ constexpr GemmKernels<T> gemm_kernels() {
   kernels.dot_columns = kGemmDotColumns;
   gemm_add_dots<T, kGemmDotRows, kGemmDotColumns>(kernels);
   kernels.pack_copy = gemm_pack_copy<T>;
+  kernels.pack_panels = gemm_pack_panels<T>;
   kernels.pack_transpose = gemm_pack_transpose<T>;
   kernels.fma_burst = gemm_fma_burst<T>;
   return kernels;
