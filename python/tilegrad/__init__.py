@@ -8,35 +8,19 @@ from tilegrad.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_en
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.config import show_config
 from tilegrad.functions import *  # noqa: F403
-from tilegrad.generator import (
-    Generator,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
-)
 from tilegrad.kernels.dispatch import backend, verify
 
 __all__ = [
-    "Generator",
     "Tensor",
     "__version__",
     "autograd",
     "backend",
-    "default_generator",
     "enable_grad",
-    "get_rng_state",
-    "initial_seed",
     "is_grad_enabled",
     "kernels",
-    "manual_seed",
     "no_grad",
     "ops",
-    "seed",
     "set_grad_enabled",
-    "set_rng_state",
     "show_config",
     "utils",
     "verify",

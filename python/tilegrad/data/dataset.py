@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.generator import numbers_of
+from tilegrad.functions.random import stream
 
 
 class Dataset:
@@ -126,7 +126,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
     [7, 3]
     """
     sizes = _sizes(lengths, len(dataset))
-    order = numbers_of(generator).permutation(len(dataset)).tolist()
+    order = stream(generator).permutation(len(dataset)).tolist()
     parts, start = [], 0
     for size in sizes:
         parts.append(Subset(dataset, order[start : start + size]))
@@ -168,7 +168,7 @@ def train_test_split(
         raise ValueError(f"train_test_split: test_size {test_size} does not fit {total} rows")
     order = np.arange(total)
     if shuffle:
-        draw = numbers_of(generator) if seed is None else np.random.default_rng(seed)
+        draw = stream(generator) if seed is None else np.random.default_rng(seed)
         order = draw.permutation(total)
     parts: list[Any] = []
     for a in several:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.data.dataset import IterableDataset, Subset, TensorDataset
-from tilegrad.generator import numbers_of
+from tilegrad.functions.random import stream
 
 
 def default_collate(batch: Any) -> Any:
@@ -101,7 +101,7 @@ class DataLoader:
         if self.sampler is not None:
             return list(self.sampler)
         count = len(self.dataset)
-        return numbers_of(self.generator).permutation(count) if self.shuffle else np.arange(count)
+        return stream(self.generator).permutation(count) if self.shuffle else np.arange(count)
 
     def _batches(self) -> Iterator[Any]:
         """Lists of indices."""

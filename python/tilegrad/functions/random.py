@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilegrad.autograd.checkpoint import set_random_state
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions.axes import sizes_of
 from tilegrad.functions.creation import _leaf, check_device
@@ -87,6 +88,29 @@ def get_rng_state() -> dict[str, Any]:
 def set_rng_state(state: dict[str, Any]) -> None:
     """Put the default generator where it stood."""
     default_generator.set_state(state)
+
+
+class _Again:
+    """Lets a block draw the numbers that were drawn after ``state`` was taken."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+        self.now: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        self.now = get_rng_state()
+        set_rng_state(self.state)
+
+    def __exit__(self, *exc_info: object) -> None:
+        set_rng_state(self.now)
+
+
+def _capture() -> Any:
+    state = get_rng_state()
+    return lambda: _Again(state)
+
+
+set_random_state(_capture)
 
 
 def stream(generator: Any = None) -> np.random.Generator:

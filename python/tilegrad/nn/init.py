@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.generator import numbers_of
+from tilegrad.functions.random import stream
 
 
 def _fill(tensor: Any, values: Any) -> Any:
@@ -47,12 +47,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Any:
     """Fill from the uniform distribution on [a, b)."""
-    return _fill(tensor, numbers_of(generator).uniform(a, b, tensor.shape))
+    return _fill(tensor, stream(generator).uniform(a, b, tensor.shape))
 
 
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Any:
     """Fill from the normal distribution."""
-    return _fill(tensor, numbers_of(generator).normal(mean, std, tensor.shape))
+    return _fill(tensor, stream(generator).normal(mean, std, tensor.shape))
 
 
 def trunc_normal_(
@@ -60,7 +60,7 @@ def trunc_normal_(
     generator: Any = None,
 ) -> Any:  # fmt: skip
     """Fill from the normal distribution cut off outside [a, b], by drawing again."""
-    draw = numbers_of(generator)
+    draw = stream(generator)
     values = draw.normal(mean, std, tensor.shape)
     for _ in range(1000):  # each pass keeps what fits; 2 standard deviations need about 5 passes
         outside = (values < a) | (values > b)
@@ -174,7 +174,7 @@ def orthogonal_(tensor: Any, gain: float = 1.0, generator: Any = None) -> Any:
     if 0 in tensor.shape:
         return tensor
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
-    flat = numbers_of(generator).standard_normal((max(rows, columns), min(rows, columns)))
+    flat = stream(generator).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(flat)
     q = q * np.sign(np.diag(r))  # the uniform distribution asks for a positive diagonal of r
     if rows < columns:
@@ -186,7 +186,7 @@ def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = No
     """Normal entries, with the share ``sparsity`` of each column set to zero."""
     if tensor.ndim != 2:
         raise ValueError(f"sparse_: needs a matrix, got shape {tensor.shape}")
-    draw = numbers_of(generator)
+    draw = stream(generator)
     values = draw.normal(0.0, std, tensor.shape)
     zeros = math.ceil(sparsity * tensor.shape[0])
     for column in range(tensor.shape[1]):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.generator import numbers_of
+from tilegrad.functions.random import stream
 from tilegrad.ops import activation as ops
 from tilegrad.ops.arithmetic import absolute, add, divide, multiply, negative, subtract
 from tilegrad.ops.exponential import sigmoid, tanh
@@ -187,7 +187,7 @@ def rrelu(
     """Leaky ReLU whose slope is drawn from [lower, upper) in training, and their mean otherwise."""
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    slopes = numbers_of(generator).uniform(lower, upper, input.shape).astype(input.dtype)
+    slopes = stream(generator).uniform(lower, upper, input.shape).astype(input.dtype)
     negative_part = _test(lambda v: v <= 0, input)
     result = multiply(input, np.where(negative_part, slopes, np.ones_like(slopes)))
     return _done(input, result, inplace)
@@ -237,7 +237,7 @@ def gumbel_softmax(
     ``hard`` gives one-hot values with the gradient of the soft sample. Jang, Gu, Poole,
     "Categorical reparameterization with Gumbel-softmax", 2017.
     """
-    noise = numbers_of(generator).gumbel(size=logits.shape).astype(logits.dtype)
+    noise = stream(generator).gumbel(size=logits.shape).astype(logits.dtype)
     soft = softmax(divide(add(logits, noise), tau), dim)
     if not hard:
         return soft

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.generator import numbers_of
+from tilegrad.functions.random import stream
 from tilegrad.nn.functional.activation import SELU_ALPHA, SELU_SCALE, in_place
 from tilegrad.ops.arithmetic import add, multiply
 
@@ -19,7 +19,7 @@ def _check(op: str, p: float) -> None:
 def _kept(shape: tuple[int, ...], p: float, generator: Any) -> np.ndarray[Any, Any]:
     """True with probability ``1 - p``."""
     # 32-bit floats hold every probability to 2^-24, at half the cost
-    return numbers_of(generator).random(shape, dtype=np.float32) >= np.float32(p)
+    return stream(generator).random(shape, dtype=np.float32) >= np.float32(p)
 
 
 def _drop(op: str, x: Any, p: float, shape: Any, training: bool, inplace: bool, gen: Any) -> Any:
