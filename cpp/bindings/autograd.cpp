@@ -113,6 +113,7 @@ PyMemberDef node_members[] = {
     {"out_version", T_OBJECT, offsetof(NodeObject, out_version), 0, nullptr},
     {"hooks", T_OBJECT, offsetof(NodeObject, hooks), 0, nullptr},
     {"sequence", T_LONGLONG, offsetof(NodeObject, sequence), READONLY, nullptr},
+    {"released", T_BOOL, offsetof(NodeObject, released), 0, nullptr},
     {"tensor_mode", T_BOOL, offsetof(NodeObject, tensor_mode), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 

@@ -42,6 +42,7 @@ struct NodeObject {
   PyObject* weak_references;
   int64_t sequence;
   char tensor_mode;
+  char released;  // a backward pass has used the node up
 };
 
 extern PyTypeObject version_type;

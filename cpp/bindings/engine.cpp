@@ -18,7 +18,7 @@ namespace tilegrad::bindings {
 namespace {
 
 struct Names {
-  PyObject *fit, *add, *pull, *call_hooks, *node, *index;
+  PyObject *fit, *add, *add_into, *pull, *call_hooks, *node, *index;
 };
 Names names;
 
@@ -206,8 +206,8 @@ void Pass::deposit(PyObject* edge, PyObject* gradient) {
   }
   PyRef before = std::move(waiting.gradient);
   if (waiting.owned && is_plain(before.get()) && is_plain(g.get())) {
-    PyRef sum = checked(PyNumber_InPlaceAdd(before.get(), g.get()));
-    place->parts[index].gradient = std::move(sum);
+    checked(PyObject_CallMethodObjArgs(helpers, names.add_into, before.get(), g.get(), nullptr));
+    place->parts[index].gradient = std::move(before);
     return;
   }
   PyRef sum =
@@ -348,6 +348,7 @@ void Pass::visit(Place& place) {
     pull_in_python(node, g.get());
   }
   if (!retain_graph_) {
+    node->released = 1;
     if (is_set(node->inputs)) Py_SETREF(node->inputs, Py_NewRef(freed));
     if (is_set(node->out)) Py_SETREF(node->out, Py_NewRef(freed));
   }
@@ -418,9 +419,10 @@ pybind11::list reachable(const pybind11::tuple& roots) {
 }
 
 const ModuleInit init([](pybind11::module_& module) {
-  names = {PyUnicode_InternFromString("fit"),  PyUnicode_InternFromString("add"),
-           PyUnicode_InternFromString("pull"), PyUnicode_InternFromString("call_hooks"),
-           PyUnicode_InternFromString("node"), PyUnicode_InternFromString("index")};
+  names = {PyUnicode_InternFromString("fit"),        PyUnicode_InternFromString("add"),
+           PyUnicode_InternFromString("add_into"),   PyUnicode_InternFromString("pull"),
+           PyUnicode_InternFromString("call_hooks"), PyUnicode_InternFromString("node"),
+           PyUnicode_InternFromString("index")};
   module.def("backward_pass", backward_pass);
   module.def("reachable", reachable);
   module.def("set_engine_helpers",

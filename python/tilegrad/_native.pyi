@@ -76,6 +76,7 @@ class NodeBase:
     out_version: Any
     hooks: list[Any] | None
     tensor_mode: bool
+    released: bool
     sequence: int
 
     def __new__(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd import engine
+from tilegrad.autograd import engine, recording
 from tilegrad.autograd.tensor import Tensor, edge_of
 
 
@@ -38,6 +38,9 @@ def _roots(
                     f"shape {output.shape}, so pass a gradient of that shape"
                 )
             gradient = np.ones(output.shape, output.dtype)
+            recorder = recording.current()
+            if recorder is not None:
+                recorder.constant(gradient)
         elif not isinstance(gradient, Tensor):
             gradient = np.asarray(gradient, dtype=output.dtype)
         if gradient.shape != output.shape:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import _native
-from tilegrad.autograd import batching
+from tilegrad.autograd import batching, recording
 from tilegrad.autograd.modes import enable_grad, no_grad
 from tilegrad.autograd.node import FREED, Node, Output
 from tilegrad.autograd.tensor import Tensor
@@ -59,9 +59,13 @@ def run(
             found = _native.backward_pass(tuple(roots), targets, create_graph, retain_graph)
             return [_through_hooks(t, g) for t, g in zip(targets, found, strict=True)]
         arrived = _native.backward_pass(tuple(roots), None, create_graph, retain_graph)
+        recorder = recording.current()
         while arrived:
             leaf, g, owned = arrived.pop()
-            _accumulate(leaf, _through_hooks(leaf, g), owned, create_graph)
+            g = _through_hooks(leaf, g)
+            if recorder is not None:
+                recorder.gradient(leaf, g, _accumulate)
+            _accumulate(leaf, g, owned, create_graph)
     return []
 
 
@@ -72,7 +76,7 @@ def _through_hooks(target: Any, g: Any) -> Any:
     return g
 
 
-def _accumulate(leaf: Tensor, g: Any, owned: bool, create_graph: bool) -> None:
+def _accumulate(leaf: Tensor, g: Any, owned: bool = False, create_graph: bool = False) -> None:
     """Add ``g`` to ``leaf.grad``."""
     before = leaf.grad
     if create_graph and isinstance(g, Tensor):
@@ -110,6 +114,11 @@ class _Helpers:
     def add(a: Any, b: Any) -> Any:
         """The sum of two gradients."""
         return vector_space.add(a, b)
+
+    @staticmethod
+    def add_into(a: Any, b: Any) -> None:
+        """Add ``b`` to the array ``a``, which the pass owns."""
+        vector_space.add_into(a, b)
 
     @staticmethod
     def call_hooks(hooks: Iterable[Any], g: Any, index: int | None) -> Any:

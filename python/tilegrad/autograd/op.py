@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import _native
-from tilegrad.autograd import forward_mode, rules
+from tilegrad.autograd import forward_mode, recording, rules
 from tilegrad.autograd.node import Node, Output, Version
 from tilegrad.autograd.rules import Rule
 from tilegrad.autograd.tensor import Tensor, edge_of
@@ -188,12 +188,18 @@ class Op(_native.OpBase):
                     mixed = True
                 arrays.append(value)
         if not found:
-            return self.forward(*args, **attrs)
+            return self._forward(args, attrs)
         if special:
             return forward_mode.apply(self, args, attrs)
         if self.promotes and (mixed or dtype.kind != "f"):  # type: ignore[union-attr]
             arrays = vector_space.promote(args, self.promotes == "float")
-        return self._record(args, attrs, self.forward(*arrays, **attrs), needs_grad)
+        return self._record(args, attrs, self._forward(arrays, attrs), needs_grad)
+
+    def _forward(self, arrays: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        recorder = recording.current()
+        if recorder is not None:
+            return recorder.forward(self, arrays, attrs)
+        return self.forward(*arrays, **attrs)
 
     def apply_value(self, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         """The result and its graph node for ``args``, whatever tangents they carry."""
@@ -206,7 +212,7 @@ class Op(_native.OpBase):
             else [value._array if isinstance(value, Tensor) else value for value in args]
         )
         needs_grad = any(isinstance(value, Tensor) and value._requires_grad for value in args)
-        return self._record(args, attrs, self.forward(*arrays, **attrs), needs_grad)
+        return self._record(args, attrs, self._forward(arrays, attrs), needs_grad)
 
     def _record(
         self, args: tuple[Any, ...], attrs: dict[str, Any], out: Any, needs_grad: bool

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilegrad import _native
+from tilegrad.autograd import recording
 from tilegrad.autograd.node import Node, Output, Version
 
 Array = npt.NDArray[Any]
@@ -124,6 +125,7 @@ class Tensor(_native.TensorBase):
             raise RuntimeError(
                 "numpy() on a tensor that requires gradients: use tensor.detach().numpy()"
             )
+        recording.leaving("numpy()")
         return self._array
 
     def item(self) -> Any:
@@ -132,6 +134,7 @@ class Tensor(_native.TensorBase):
             raise ValueError(
                 f"item() needs a tensor with one entry, this one has shape {self.shape}"
             )
+        recording.leaving("item()")
         return self._array.item()
 
     def _bare(self) -> Tensor:
@@ -200,6 +203,9 @@ class Tensor(_native.TensorBase):
 
     def _bump_version(self) -> None:
         """Say that the memory was changed in place through this tensor."""
+        recorder = recording.current()
+        if recorder is not None:
+            recorder.changed(self)
         version = self._share_version()
         version.value += 1
         self._seen = version.value

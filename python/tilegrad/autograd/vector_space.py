@@ -13,6 +13,8 @@ class VectorSpace:
     """Addition, and the maps between an operand's shape and dtype and those of the result."""
 
     add: Callable[[Any, Any], Any]
+    #: Add an array to another in place.
+    add_into: Callable[[Any, Any], None]
     #: Sum a value down to a shape that broadcasts to its own.
     sum_to: Callable[[Any, tuple[int, ...]], Any]
     #: Broadcast a value up to a shape.

@@ -103,3 +103,4 @@ copysign = elementwise(
 )  # fmt: skip
 
 vector_space.add = add
+vector_space.add_into = lambda a, b: kernels.add(a, b, out=a)

@@ -1,0 +1,137 @@
+"""What a recorded step took for granted: tensors it used in place, Python values it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+from tilegrad.autograd.tensor import Array, Tensor
+
+_PLAIN = (bool, int, float, str, bytes, frozenset, type(None))
+_MISSING = object()
+
+#: A container with ``get``, a key, the value that was there.
+Reference = tuple[Any, Any, Any]
+
+
+class Guards:
+    """Holds while the function would still do the same work.
+
+    Checked before every replay: that the tensors whose memory was recorded still have that memory
+    and still (do not) require gradients, and that what the function refers to is what it was:
+    variables of its closure, globals that it names, attributes of the objects among them (modules'
+    ``training`` flags, rates, sizes), lengths of lists, in nested functions and objects too.
+    Optimizers and schedulers are left out: they are executed in every replay.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.captured: list[tuple[Tensor, Array, bool]] = []
+        #: Leaves whose ``grad`` has to be None when the step begins.
+        self.without_grad: list[Tensor] = []
+        self.plain: list[Reference] = []
+        self.objects: list[Reference] = []
+        for container, key, value in _walk(function):
+            (self.plain if isinstance(value, _PLAIN) else self.objects).append(
+                (container, key, value)
+            )
+
+    def capture(self, tensors: Iterable[tuple[Tensor, Array]], without_grad: list[Tensor]) -> None:
+        """Guard the memory of tensors that a recording used, and that some come without ``grad``."""
+        self.captured = [(tensor, array, tensor._requires_grad) for tensor, array in tensors]
+        self.without_grad = without_grad
+
+    def hold(self) -> bool:
+        """Whether nothing that the recording relied on has changed."""
+        for tensor, array, requires_grad in self.captured:
+            if tensor._array is not array or tensor._requires_grad is not requires_grad:
+                return False
+        if any(leaf.grad is not None for leaf in self.without_grad):
+            return False
+        return self.changed() is None
+
+    def changed(self) -> str | None:
+        """The name of a reference that is not what it was."""
+        for container, key, value in self.objects:
+            if container.get(key, _MISSING) is not value:
+                return str(key)
+        for container, key, value in self.plain:
+            now = container.get(key, _MISSING)
+            if now is not value and (type(now) is not type(value) or now != value):
+                return str(key)
+        return None
+
+
+class _Cell:
+    """A closure cell, read like a dictionary."""
+
+    def __init__(self, cell: Any) -> None:
+        self.cell = cell
+
+    def get(self, key: Any, default: Any) -> Any:
+        """The content of the cell."""
+        try:
+            return self.cell.cell_contents
+        except ValueError:
+            return default
+
+
+class _Length:
+    """The length of a collection, read like a dictionary."""
+
+    def __init__(self, collection: Any) -> None:
+        self.collection = collection
+
+    def get(self, key: Any, default: Any) -> Any:
+        """How many items there are."""
+        return len(self.collection)
+
+
+def _walk(function: Any) -> Iterator[Reference]:
+    """Every reference in reach of ``function``."""
+    seen: set[int] = set()
+    stack = [function]
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, (*_PLAIN, Tensor, ModuleType, type)):
+            continue
+        seen.add(id(item))
+        if isinstance(item, (list, tuple, set)):
+            if not isinstance(item, tuple):
+                yield _Length(item), "a list", len(item)
+            stack.extend(item)
+            continue
+        for container, key, value in _references(item):
+            yield container, key, value
+            stack.append(value)
+
+
+def _is_ours(item: Any, part: str = "") -> bool:
+    return (getattr(item, "__module__", None) or "").startswith(f"tilegrad.{part}")
+
+
+def _references(item: Any) -> Iterator[Reference]:
+    """What ``item`` refers to by name."""
+    if isinstance(item, MethodType):
+        yield from _attributes(item.__self__)
+        item = item.__func__
+    if isinstance(item, FunctionType):
+        if _is_ours(item):
+            return
+        for name, cell in zip(item.__code__.co_freevars, item.__closure__ or (), strict=True):
+            reader = _Cell(cell)
+            yield reader, name, reader.get(name, _MISSING)
+        for name in item.__code__.co_names:
+            if name in item.__globals__:
+                yield item.__globals__, name, item.__globals__[name]
+    elif isinstance(item, dict):
+        yield _Length(item), "a dict", len(item)
+        yield from ((item, key, value) for key, value in list(item.items()))
+    elif not _is_ours(type(item), "optim"):
+        yield from _attributes(item)
+
+
+def _attributes(item: Any) -> Iterator[Reference]:
+    names = getattr(item, "__dict__", None)
+    if isinstance(names, dict) and not isinstance(item, (ModuleType, type)):
+        yield from ((names, key, value) for key, value in list(names.items()))

@@ -1,0 +1,348 @@
+"""Recording a step: which kernels it called on which memory, and what else has to happen.
+
+While a step runs eagerly, every kernel call and every forward function passes through here. A native
+kernel call is kept as data; any other function on arrays is kept as a call that is made again on the
+same arrays, its results copied to where the first ones lay. All arrays seen stay alive, so an
+address means one thing for as long as the recording is compared or replayed.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tilegrad import _native
+from tilegrad.autograd import recording
+from tilegrad.autograd.tensor import Array, Tensor
+from tilegrad.kernels.intercept import intercept
+
+
+def root_of(array: Array) -> Array:
+    """The array that owns the memory of ``array``."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def bounds(array: Array) -> tuple[int, int]:
+    """Lowest address of ``array`` and one past its highest."""
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return int(low), int(high)
+
+
+class Memory:
+    """The memory blocks of a recording, found by address and numbered as they appear."""
+
+    def __init__(self) -> None:
+        self.roots: list[Array] = []
+        self._starts: list[int] = []
+        self._blocks: list[tuple[int, int, int]] = []  # low, high, number; sorted by low
+
+    def number(self, array: Array) -> int:
+        """The number of the block of ``array``, which becomes known."""
+        root = root_of(array)
+        low, high = bounds(root)
+        found = self.at(low, max(high, low + 1))
+        if found is not None:
+            return found
+        number = len(self.roots)
+        self.roots.append(root)
+        place = bisect_right(self._starts, low)
+        self._starts.insert(place, low)
+        self._blocks.insert(place, (low, max(high, low + 1), number))
+        return number
+
+    def at(self, low: int, high: int) -> int | None:
+        """The number of the known block that holds ``low`` ... ``high``."""
+        place = bisect_right(self._starts, low) - 1
+        if place < 0:
+            return None
+        start, end, number = self._blocks[place]
+        return number if start <= low and high <= end else None
+
+
+class NativeCall:
+    """A kernel call kept as data: call ``index`` of the native recording."""
+
+    def __init__(self, name: str, index: int, signature: Any) -> None:
+        self.name = name
+        self.index = index
+        self.signature = signature
+        #: (array, address, low, high, is output) of its operands.
+        self.arrays: list[tuple[int, int, int, int, bool]] = []
+
+
+class PythonCall:
+    """A function called again in every replay; array results are copied to where they lay."""
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], args: Any, kwargs: Any, signature: Any
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.signature = signature
+        self.results: list[Array] = []
+
+    def __call__(self) -> None:
+        again = list(arrays_in(self.function(*self.args, **self.kwargs)))
+        if len(again) != len(self.results):
+            raise RuntimeError(f"replay: {self.name} returned {len(again)} arrays this time")
+        for result, array in zip(self.results, again, strict=True):
+            if array is not result:
+                if array.shape != result.shape:
+                    raise RuntimeError(
+                        f"replay: {self.name} returned shape {array.shape} this time, it was "
+                        f"{result.shape} when the step was recorded"
+                    )
+                np.copyto(result, array)
+
+
+class GradientCall(PythonCall):
+    """The gradient of a leaf arriving at its ``grad``."""
+
+    def __init__(self, leaf: Tensor, g: Array, accumulate: Callable[..., None]) -> None:
+        super().__init__("gradient", accumulate, (leaf, g), {}, None)
+        self.leaf = leaf
+        self.held = Tensor(g)
+        #: Whether it was the first gradient since ``leaf.grad`` was None.
+        self.fresh = leaf.grad is None
+
+    def __call__(self) -> None:
+        leaf = self.leaf
+        if not self.fresh:
+            self.function(leaf, self.held._array)
+            return
+        leaf.grad = None  # the step did this itself, in a way that is not seen
+        # 2 references: ours and the argument. More: somebody kept the gradient of a former replay.
+        if sys.getrefcount(self.held) <= 2:
+            leaf.grad = self.held
+        else:
+            leaf.grad = Tensor(self.held._array.copy())
+
+
+Step = NativeCall | PythonCall
+
+
+def arrays_in(value: Any) -> Iterator[Array]:
+    """Arrays and arrays of tensors in nested tuples, lists and dicts."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, Tensor):
+        yield value._array
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from arrays_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from arrays_in(item)
+
+
+class Recorder:
+    """Watches one eager run of a step on this thread."""
+
+    def __init__(self, inputs: list[Array]) -> None:
+        self.native = _native.Recording()
+        self.memory = Memory()
+        self.steps: list[Step] = []
+        self.reason: str | None = None
+        self._keep: list[Any] = []
+        self._paused = False
+        #: Blocks that a step wrote, or that are inputs; others were there before.
+        self.produced: set[int] = set()
+        self.produced.update(self.memory.number(array) for array in inputs)
+        self.constants: set[int] = set()
+        #: Leaf tensors that operations used as they were, with their arrays.
+        self.captured: dict[int, tuple[Tensor, Array]] = {}
+
+    # ---- what the library calls ---------------------------------------------------------------
+    def refuse(self, reason: str) -> None:
+        """Give the recording up; the step goes on eagerly."""
+        if not self._paused and self.reason is None:
+            self.reason = reason
+
+    def gradient(self, leaf: Tensor, g: Any, accumulate: Callable[..., None]) -> None:
+        """Let a replay hand the gradient ``g`` to ``leaf`` as the engine does now."""
+        if self._paused or not isinstance(g, np.ndarray):
+            self.refuse("a gradient that is itself recorded (create_graph)")
+            return
+        self._see(g)
+        step = GradientCall(leaf, g, accumulate)
+        step.signature = ("gradient", id(leaf), self._describe(g), step.fresh)
+        self.steps.append(step)
+
+    def leaves(self) -> list[Tensor]:
+        """Leaves that gradients arrived at, where ``grad`` was None."""
+        return [s.leaf for s in self.steps if isinstance(s, GradientCall) and s.fresh]
+
+    def constant(self, array: Array) -> None:
+        """An array that holds the same values in every run."""
+        if not self._paused:
+            number = self._see(array)
+            self.produced.add(number)
+            self.constants.add(number)
+
+    def changed(self, tensor: Tensor) -> None:
+        """A tensor was changed in place by something that no replay would repeat."""
+        self.refuse(f"a tensor of shape {tensor.shape} is changed in place")
+
+    def call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call ``function`` unseen, now and in every replay."""
+        if self._paused:
+            return function(*args, **kwargs)
+        with self._pause():
+            result = function(*args, **kwargs)
+        name = getattr(function, "__qualname__", type(function).__name__)
+        self._python_step(name, function, args, kwargs, result, ("call", name))
+        return result
+
+    def forward(self, op: Any, arrays: Any, attrs: dict[str, Any]) -> Any:
+        """Run the forward function of ``op``; kernels in it arrive at :meth:`_kernel`."""
+        if self._paused or isinstance(op.forward, _native.Kernel):
+            return op.forward(*arrays, **attrs)
+        start, native_start = len(self.steps), len(self.native)
+        known = set(range(len(self.memory.roots)))
+        for array in arrays_in(arrays):
+            known.add(self._see(array))
+        out = op.forward(*arrays, **attrs)
+        if all(self.memory.number(array) in known for array in arrays_in(out)):
+            self._keep.append(out)
+            if len(self.steps) == start:
+                return out  # a view: nothing was computed
+        if len(self.steps) > start and self._all_known(start, known, out):
+            return out
+        del self.steps[start:]
+        self.native.truncate(native_start)
+        self._python_step(op.name, op.forward, arrays, attrs, out, ("op", op.name))
+        return out
+
+    def _all_known(self, start: int, known: set[int], out: Any) -> bool:
+        """Whether the steps since ``start`` used known memory only, and made all of ``out``."""
+        made = set(known)
+        for step in self.steps[start:]:
+            if isinstance(step, PythonCall):
+                return False
+            for _, _, low, high, is_output in step.arrays:
+                number = self.memory.at(low, high)
+                if is_output and number is not None:
+                    made.add(number)
+                elif number not in made:
+                    return False
+        return all(self.memory.number(array) in made for array in arrays_in(out))
+
+    def _kernel(self, kernel: Any, args: Any, kwargs: Any) -> Any:
+        """Run a kernel and keep its native call, or else the call as a whole."""
+        if self._paused:
+            return kernel.call_native(*args, **kwargs)
+        signature = self._describe((kernel.__name__, args, kwargs))
+        start = len(self.native)
+        self.native.listen(True)
+        try:
+            result = kernel.call_native(*args, **kwargs)
+        finally:
+            self.native.listen(False)
+        self._keep.append((args, kwargs, result))
+        for array in arrays_in(result):
+            self.produced.add(self.memory.number(array))
+        if not all(isinstance(v, np.ndarray) for v in self._flat(result)):
+            self.refuse(f"{kernel.__name__} returns a Python number")
+        steps = [
+            NativeCall(kernel.__name__, index, signature)
+            for index in range(start, len(self.native))
+        ]
+        for step in steps:
+            step.arrays = self.native.arrays(step.index)
+            # A kernel may have copied an operand to lay it out: memory that nobody knows.
+            if any(self.memory.at(low, high) is None for _, _, low, high, _ in step.arrays):
+                steps = []
+                break
+        if steps:
+            self.steps.extend(steps)
+        else:
+            self.native.truncate(start)
+            self._python_step(kernel.__name__, kernel.call_native, args, kwargs, result, signature)
+        return result
+
+    def _operation(self, op: Any, args: Any, kwargs: Any) -> Any:
+        """An operation is called: note the leaves among its operands, and go the Python way."""
+        if not self._paused:
+            for value in args:
+                if isinstance(value, Tensor) and value.is_leaf and id(value) not in self.captured:
+                    if self.memory.number(value._array) not in self.produced:
+                        self.captured[id(value)] = (value, value._array)
+        return op._call(*args, **kwargs)
+
+    # ---- inside -------------------------------------------------------------------------------
+    @staticmethod
+    def _flat(result: Any) -> tuple[Any, ...]:
+        return result if isinstance(result, tuple) else (result,)
+
+    def _see(self, array: Array) -> int:
+        self._keep.append(array)
+        return self.memory.number(array)
+
+    def _python_step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        result: Any,
+        signature: Any,
+    ) -> None:
+        described = (signature, self._describe((args, kwargs)), self._describe(result))
+        step = PythonCall(name, function, args, kwargs, described)
+        step.results = list(arrays_in(result))
+        for array in step.results:
+            self.produced.add(self._see(array))
+            if not array.flags.writeable:
+                self.refuse(f"{name} returns a read-only array")
+        self._keep.append((args, kwargs, result))
+        self.steps.append(step)
+
+    def _describe(self, value: Any) -> Any:
+        """``value`` for comparison: arrays by block, place and layout, the rest by itself."""
+        if isinstance(value, Tensor):
+            value = value._array
+        if isinstance(value, np.ndarray):
+            number = self._see(value)
+            offset = value.__array_interface__["data"][0] - bounds(self.memory.roots[number])[0]
+            block: Any = number
+            if number not in self.produced:
+                block = ("captured", id(self.memory.roots[number]))
+            return (block, offset, value.shape, value.strides, value.dtype.str)
+        if isinstance(value, (tuple, list)):
+            return tuple(self._describe(item) for item in value)
+        if isinstance(value, dict):
+            return tuple((key, self._describe(item)) for key, item in value.items())
+        if isinstance(value, np.generic):
+            return value.item()
+        if value is None or isinstance(value, (bool, int, float, str, slice, np.dtype, type)):
+            return repr(value)
+        return id(value)
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Record what this thread does in the block."""
+        outer = recording.set_current(self)
+        observer = _native.set_op_observer(self._operation)
+        try:
+            with intercept(self._kernel):
+                yield
+        finally:
+            _native.set_op_observer(observer)
+            recording.set_current(outer)

@@ -1,0 +1,275 @@
+"""``tg.compile``: a step recorded at the kernel boundary and replayed natively."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+import numpy as np
+
+from tilegrad.autograd import recording
+from tilegrad.autograd.modes import is_grad_enabled
+from tilegrad.autograd.tensor import Array, Tensor
+from tilegrad.program.guards import Guards
+from tilegrad.program.recorder import NativeCall, PythonCall, Recorder, Step
+
+#: Recordings of one kind of call before it is left to eager execution for good.
+MAX_ATTEMPTS = 6
+
+
+class Program:
+    """One recorded kind of call: its steps, where inputs go in and results come out."""
+
+    def __init__(self, recorder: Recorder, inputs: list[Array], result: Any) -> None:
+        self.recorder = recorder
+        self.inputs = inputs
+        self.result = result
+        self.segments = _segments(recorder.steps)
+        self.lock = threading.Lock()
+
+    def replay(self, arrays: list[Array]) -> Any:
+        """Run the steps on new input values."""
+        for buffer, array in zip(self.inputs, arrays, strict=True):
+            np.copyto(buffer, array)
+        run = self.recorder.native.run
+        for segment in self.segments:
+            if type(segment) is tuple:
+                run(*segment)
+            else:
+                segment()
+        return _fresh(self.result, self.recorder)
+
+
+def _segments(steps: list[Step]) -> list[Any]:
+    """Runs of native calls as (first, last), other calls as themselves."""
+    segments: list[Any] = []
+    for step in steps:
+        if isinstance(step, PythonCall):
+            segments.append(step)
+        elif segments and type(segments[-1]) is tuple and segments[-1][1] == step.index:
+            segments[-1] = (segments[-1][0], step.index + 1)
+        else:
+            segments.append((step.index, step.index + 1))
+    return segments
+
+
+def _fresh(value: Any, recorder: Recorder) -> Any:
+    """The result of a replay: tensors of their own for what the steps wrote."""
+    if isinstance(value, Tensor):
+        if recorder.memory.number(value._array) not in recorder.produced:
+            return value
+        return Tensor(np.array(value._array))
+    if isinstance(value, (tuple, list)):
+        items = [_fresh(item, recorder) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {key: _fresh(item, recorder) for key, item in value.items()}
+    return value
+
+
+def _flatten(value: Any, arrays: list[Tensor], key: list[Any]) -> Any:
+    """Collect the tensors in ``value``; what the others are becomes part of the key."""
+    if isinstance(value, np.ndarray):
+        value = Tensor(value)
+    if isinstance(value, Tensor):
+        arrays.append(value)
+        key.append((value._array.shape, value._array.strides, value._array.dtype.str))
+        return None
+    if isinstance(value, (tuple, list)):
+        key.append((type(value), len(value)))
+        for item in value:
+            _flatten(item, arrays, key)
+    elif isinstance(value, dict):
+        key.append((dict, *value))
+        for item in value.values():
+            _flatten(item, arrays, key)
+    elif isinstance(value, (int, float, bool, str)) or value is None:
+        key.append((type(value), value))
+    else:
+        key.append(id(value))
+    return None
+
+
+def _rebuild(value: Any, tensors: list[Tensor]) -> Any:
+    """``value`` with its tensors and arrays replaced, in order."""
+    if isinstance(value, np.ndarray):
+        return tensors.pop(0)._array
+    if isinstance(value, Tensor):
+        return tensors.pop(0)
+    if isinstance(value, (tuple, list)):
+        items = [_rebuild(item, tensors) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {key: _rebuild(item, tensors) for key, item in value.items()}
+    return value
+
+
+class _Entry:
+    """What is known of one kind of call."""
+
+    def __init__(self) -> None:
+        self.previous: tuple[Any, Recorder] | None = None
+        #: Leaves that got gradients in the previous recording.
+        self.leaves: list[Tensor] = []
+        self.program: Program | None = None
+        self.guards: Guards | None = None
+        self.attempts = 0
+        self.replays = 0
+        self.reason: str | None = None
+
+
+class CompiledStep:
+    """A function whose calls are recorded and replayed; see :func:`compile`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._entries: dict[Any, _Entry] = {}
+        self.replays = 0
+        update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tensors: list[Tensor] = []
+        parts: list[Any] = [is_grad_enabled()]
+        _flatten((args, kwargs), tensors, parts)
+        key = tuple(parts)
+        entry = self._entries.get(key)
+        if entry is not None and entry.program is not None:
+            assert entry.guards is not None
+            if entry.guards.hold() and recording.current() is None:
+                program = entry.program
+                with program.lock:
+                    self.replays += 1
+                    entry.replays += 1
+                    return program.replay([tensor._array for tensor in tensors])
+            if entry.replays > MAX_ATTEMPTS:  # it was worth recording
+                entry.attempts = 0
+            entry.program, entry.previous, entry.replays = None, None, 0
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+        if entry.attempts >= MAX_ATTEMPTS or recording.current() is not None:
+            return self.function(*args, **kwargs)
+        return self._record(entry, tensors, args, kwargs)
+
+    def _record(self, entry: _Entry, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        """Run the step eagerly under a recorder; trust what two runs recorded alike."""
+        entry.attempts += 1
+        reason = _unfit(tensors)
+        if reason is not None:
+            entry.reason = reason
+            return self.function(*args, **kwargs)
+        buffers = [np.array(tensor._array) for tensor in tensors]
+        recorder = Recorder(buffers)
+        args, kwargs = _rebuild((args, kwargs), [Tensor(buffer) for buffer in buffers])
+        guards = Guards(self.function)
+        without_grad = [leaf for leaf in entry.leaves if leaf.grad is None]
+        with recorder.watch():
+            result = self.function(*args, **kwargs)
+        entry.reason = recorder.reason or _escaping_graph(result)
+        if entry.reason is None and (name := guards.changed()) is not None:
+            entry.reason = f"the step changes {name!r}, which a replay would not"
+        if entry.reason is not None:
+            entry.previous = None
+            return result
+        signature = tuple(step.signature for step in recorder.steps)
+        if entry.previous is not None and entry.previous[0] == signature:
+            guards.capture(recorder.captured.values(), without_grad)
+            entry.program, entry.guards = Program(recorder, buffers, result), guards
+            entry.previous = None
+            return _fresh(result, recorder)
+        entry.previous = (signature, recorder)
+        entry.leaves = recorder.leaves()
+        return result
+
+    def report(self) -> str:
+        """What was recorded: kernels by name and count, memory, and why not, where it was not."""
+        lines = [f"{getattr(self.function, '__qualname__', 'step')}: {self.replays} replays"]
+        for entry in self._entries.values():
+            program = entry.program
+            if program is None:
+                lines.append(f"  eager: {entry.reason or 'not yet recorded twice alike'}")
+                continue
+            lines.extend(_describe(program))
+        return "\n".join(lines)
+
+
+def _describe(program: Program) -> list[str]:
+    steps = program.recorder.steps
+    native = [step.name for step in steps if isinstance(step, NativeCall)]
+    python = [step.name for step in steps if isinstance(step, PythonCall)]
+    roots = program.recorder.memory.roots
+    produced = sum(roots[number].nbytes for number in program.recorder.produced)
+    lines = [
+        f"  program: {len(native)} native kernel calls, {len(python)} Python calls, "
+        f"{produced} bytes of intermediate memory"
+    ]
+    for title, names in (("native", native), ("Python", python)):
+        counts = {name: names.count(name) for name in dict.fromkeys(names)}
+        if counts:
+            lines.append(f"    {title}: " + ", ".join(f"{n} x {k}" for k, n in counts.items()))
+    return lines
+
+
+def _unfit(tensors: list[Tensor]) -> str | None:
+    for tensor in tensors:
+        if tensor._requires_grad or tensor._tangents is not None:
+            return "an argument requires gradients or carries tangents"
+        flags = tensor._array.flags
+        if not (flags.c_contiguous or flags.f_contiguous):
+            return f"an argument of shape {tensor.shape} is not contiguous"
+    return None
+
+
+def _escaping_graph(result: Any) -> str | None:
+    """Why ``result`` may still be differentiated, which a replay could not serve."""
+    if isinstance(result, Tensor):
+        node = result.grad_fn
+        if node is not None and not getattr(node, "node", node).released:
+            return (
+                "the result carries a graph that backward has not used; call backward inside the "
+                "step, or compute inside no_grad"
+            )
+    elif isinstance(result, (tuple, list)):
+        return next((why for item in result if (why := _escaping_graph(item))), None)
+    elif isinstance(result, dict):
+        return _escaping_graph(list(result.values()))
+    elif isinstance(result, np.ndarray):
+        return "the result is an array, not a tensor"
+    return None
+
+
+def compile(function: Callable[..., Any]) -> CompiledStep:
+    """Record calls of ``function`` and replay them natively.
+
+    The function is a training step (forward, backward, optimizer) or an inference function. Its
+    first calls with given shapes and dtypes run eagerly and are recorded; once two runs recorded the
+    same work, later calls replay it: one native call per stretch of kernels, without graph, records
+    or Python in between, bit-identical to eager execution.
+
+    Arguments may change in value; another shape, dtype, layout or Python argument is recorded anew.
+    Optimizer steps, random numbers and fresh constants are executed each time, so the learning rate,
+    the step count and random draws are live. Values of variables and modules that the function
+    refers to are guarded: when one changes, the step is recorded again. A function that takes values
+    out of tensors while it runs (``item``, ``bool``, ``numpy``), changes tensors in place, or returns
+    a result that still has a graph stays eager: :meth:`CompiledStep.report` says why.
+
+    A replay returns detached tensors; gradients are in ``.grad`` as ever.
+
+    >>> import numpy as np, tilegrad as tg
+    >>> w = tg.tensor(np.ones(3), requires_grad=True)
+    >>> @tg.compile
+    ... def step(x):
+    ...     w.grad = None
+    ...     loss = ((x * w) * (x * w)).sum()
+    ...     loss.backward()
+    ...     return loss
+    >>> for k in range(4):
+    ...     loss = step(tg.tensor(np.full(3, float(k))))
+    >>> loss.item(), w.grad.numpy().tolist(), step.replays
+    (27.0, [18.0, 18.0, 18.0], 2)
+    """
+    return CompiledStep(function)
+
+
+__all__ = ["CompiledStep", "compile"]
