@@ -1,7 +1,7 @@
 // Recording native calls of a thread into a program, and replaying it.
 #include "program/program.h"
 
-#include <cstring>
+#include <cstddef>
 
 #include "bindings/array.h"
 #include "bindings/kernel.h"
@@ -56,21 +56,6 @@ class Recording {
     return all;
   }
 
-  // The call without its addresses: equal for two recordings of the same work.
-  py::bytes signature(size_t step) const {
-    std::string text(reinterpret_cast<const char*>(program_.call(step)), program_.bytes(step));
-    for (int i = 0; i < arrays_.at(step).total; ++i) {
-      auto* array = reinterpret_cast<ArrayRef*>(&text[static_cast<size_t>(i) * sizeof(ArrayRef)]);
-      array->data = nullptr;
-      for (int axis = array->ndim; axis < kMaxDims; ++axis) {  // unused and never written
-        array->shape[axis] = array->strides[axis] = 0;
-      }
-    }
-    const auto run = program_.function(step);
-    text.append(reinterpret_cast<const char*>(&run), sizeof run);
-    return py::bytes(text);
-  }
-
   void relocate(size_t step, int array, intptr_t address) {
     if (step >= size() || array < 0 || array >= arrays_[step].total) {
       throw py::index_error("relocate: no such array");
@@ -120,7 +105,6 @@ const ModuleInit init([](py::module_& module) {
       .def("listen", &Recording::listen)
       .def("truncate", &Recording::truncate)
       .def("arrays", &Recording::arrays)
-      .def("signature", &Recording::signature)
       .def("relocate", &Recording::relocate)
       .def("run", &Recording::run)
       .def("__len__", &Recording::size);

@@ -9,7 +9,7 @@ void Program::append(RunFunction runner, const void* call, size_t bytes) {
   const size_t offset = (data_.size() + kAlign - 1) / kAlign * kAlign;
   data_.resize(offset + bytes);
   std::memcpy(data_.data() + offset, call, bytes);
-  steps_.push_back({runner, offset, bytes});
+  steps_.push_back({runner, offset});
 }
 
 void Program::truncate(size_t size) {

@@ -21,9 +21,7 @@ class Program {
   void truncate(size_t size);
   size_t size() const { return steps_.size(); }
 
-  RunFunction function(size_t step) const { return steps_[step].run; }
   const std::byte* call(size_t step) const { return data_.data() + steps_[step].offset; }
-  size_t bytes(size_t step) const { return steps_[step].bytes; }
   // Writes a pointer `offset` bytes into the call of `step`.
   void set_pointer(size_t step, size_t offset, void* pointer);
 
@@ -38,7 +36,7 @@ class Program {
  private:
   struct Step {
     RunFunction run;
-    size_t offset, bytes;
+    size_t offset;
   };
   std::vector<Step> steps_;
   std::vector<std::byte> data_;  // new[] aligns it for every scalar type

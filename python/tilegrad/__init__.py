@@ -9,12 +9,15 @@ from tilegrad.autograd.tensor import Tensor
 from tilegrad.config import show_config
 from tilegrad.functions import *  # noqa: F403
 from tilegrad.kernels.dispatch import backend, verify
+from tilegrad.program import compile
 
 __all__ = [
     "Tensor",
     "__version__",
     "autograd",
     "backend",
+    "compile",
+    "default_generator",
     "enable_grad",
     "is_grad_enabled",
     "kernels",

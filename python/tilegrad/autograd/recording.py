@@ -1,9 +1,9 @@
 """Where a running recording can be asked for, by what it must see beside kernels and operations.
 
-:mod:`tilegrad.program` records a step to replay it natively. Most of a step is kernel calls, which it
-sees by itself. Three kinds of work have to be told to it: functions that act on Python objects and
-are simply called again (:func:`opaque`: optimizer steps, random numbers, fresh constants), values
-that leave the world of tensors (:func:`leaving`), and memory changed in place.
+:mod:`tilegrad.program` records a step to replay it natively. Most of a step is kernel calls, which
+it sees by itself. Three kinds of work have to be told to it: functions that act on Python objects
+and are simply called again (:func:`opaque`: optimizer steps, random numbers, fresh constants),
+values that leave the world of tensors (:func:`leaving`), and memory changed in place.
 """
 
 from __future__ import annotations

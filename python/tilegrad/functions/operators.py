@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad._native import Operator
+from tilegrad.autograd import recording
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.ops import arithmetic, comparison, products
 from tilegrad.ops.power import power
@@ -51,6 +52,7 @@ def _number(tensor: Tensor, kind: str) -> Any:
             f"{kind}() of a tensor of shape {tensor.shape}: only one entry has a value of its own; "
             "use .any() or .all() to ask about many"
         )
+    recording.leaving(f"{kind}()")
     return tensor._array.item()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd import recording
 from tilegrad.autograd.op import vector_space
 from tilegrad.autograd.tensor import Tensor
 
@@ -69,12 +70,20 @@ def promote(args: Sequence[Any], to_float: bool = False) -> list[Any]:
     dtype = result_dtype(*args)
     if to_float and dtype.kind in "biu":
         dtype = DEFAULT_DTYPE
-    return [
-        None
-        if value is None
-        else np.asarray(value._array if isinstance(value, Tensor) else value, dtype=dtype)
-        for value in args
-    ]
+    return [None if value is None else _convert(value, dtype) for value in args]
+
+
+def _convert(value: Any, dtype: np.dtype[Any]) -> Any:
+    array = value._array if isinstance(value, Tensor) else value
+    recorder = recording.current()
+    if isinstance(array, np.ndarray):
+        if recorder is not None and array.dtype != dtype:
+            return recorder.call(np.asarray, (array, dtype), {})
+        return np.asarray(array, dtype=dtype)
+    array = np.asarray(array, dtype=dtype)
+    if recorder is not None:
+        recorder.constant(array)
+    return array
 
 
 vector_space.promote = promote

@@ -37,7 +37,7 @@ class Guards:
             )
 
     def capture(self, tensors: Iterable[tuple[Tensor, Array]], without_grad: list[Tensor]) -> None:
-        """Guard the memory of tensors that a recording used, and that some come without ``grad``."""
+        """Guard the memory of tensors that a recording used, and leaves that had no ``grad``."""
         self.captured = [(tensor, array, tensor._requires_grad) for tensor, array in tensors]
         self.without_grad = without_grad
 

@@ -1,14 +1,13 @@
 """Recording a step: which kernels it called on which memory, and what else has to happen.
 
-While a step runs eagerly, every kernel call and every forward function passes through here. A native
-kernel call is kept as data; any other function on arrays is kept as a call that is made again on the
-same arrays, its results copied to where the first ones lay. All arrays seen stay alive, so an
-address means one thing for as long as the recording is compared or replayed.
+While a step runs eagerly, every kernel call and every forward function passes through here. A
+native kernel call is kept as data; any other function on arrays is kept as a call that is made
+again on the same arrays, its results copied to where the first ones lay. All arrays seen stay
+alive, so an address means one thing for as long as the recording is compared or replayed.
 """
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,23 +107,21 @@ class GradientCall(PythonCall):
     """The gradient of a leaf arriving at its ``grad``."""
 
     def __init__(self, leaf: Tensor, g: Array, accumulate: Callable[..., None]) -> None:
-        super().__init__("gradient", accumulate, (leaf, g), {}, None)
+        super().__init__("gradient", accumulate, (), {}, None)
         self.leaf = leaf
-        self.held = Tensor(g)
+        self.array = g
         #: Whether it was the first gradient since ``leaf.grad`` was None.
         self.fresh = leaf.grad is None
+        #: The tensor around ``array`` that replays hand out, where that is safe; see Gradient.
+        self.shared: Tensor | None = None
 
     def __call__(self) -> None:
-        leaf = self.leaf
         if not self.fresh:
-            self.function(leaf, self.held._array)
-            return
-        leaf.grad = None  # the step did this itself, in a way that is not seen
-        # 2 references: ours and the argument. More: somebody kept the gradient of a former replay.
-        if sys.getrefcount(self.held) <= 2:
-            leaf.grad = self.held
+            self.function(self.leaf, self.array)
+        elif self.shared is not None:
+            self.leaf.grad = self.shared
         else:
-            leaf.grad = Tensor(self.held._array.copy())
+            self.leaf.grad = Tensor(self.array.copy())
 
 
 Step = NativeCall | PythonCall
@@ -157,7 +154,8 @@ class Recorder:
         #: Blocks that a step wrote, or that are inputs; others were there before.
         self.produced: set[int] = set()
         self.produced.update(self.memory.number(array) for array in inputs)
-        self.constants: set[int] = set()
+        #: Contents of the arrays that are the same in every run.
+        self.constants: list[bytes] = []
         #: Leaf tensors that operations used as they were, with their arrays.
         self.captured: dict[int, tuple[Tensor, Array]] = {}
 
@@ -181,12 +179,20 @@ class Recorder:
         """Leaves that gradients arrived at, where ``grad`` was None."""
         return [s.leaf for s in self.steps if isinstance(s, GradientCall) and s.fresh]
 
+    def signature(self) -> tuple[Any, ...]:
+        """What was recorded, for comparison with another recording of the same function."""
+        return (*(step.signature for step in self.steps), tuple(self.constants))
+
+    def release(self) -> None:
+        """Let go of what only the comparison of two recordings needed."""
+        self._keep.clear()
+
     def constant(self, array: Array) -> None:
         """An array that holds the same values in every run."""
         if not self._paused:
             number = self._see(array)
             self.produced.add(number)
-            self.constants.add(number)
+            self.constants.append(array.tobytes())
 
     def changed(self, tensor: Tensor) -> None:
         """A tensor was changed in place by something that no replay would repeat."""
@@ -271,11 +277,12 @@ class Recorder:
 
     def _operation(self, op: Any, args: Any, kwargs: Any) -> Any:
         """An operation is called: note the leaves among its operands, and go the Python way."""
-        if not self._paused:
-            for value in args:
-                if isinstance(value, Tensor) and value.is_leaf and id(value) not in self.captured:
-                    if self.memory.number(value._array) not in self.produced:
-                        self.captured[id(value)] = (value, value._array)
+        leaves = () if self._paused else args
+        for value in leaves:
+            if not isinstance(value, Tensor) or not value.is_leaf or id(value) in self.captured:
+                continue
+            if self.memory.number(value._array) not in self.produced:
+                self.captured[id(value)] = (value, value._array)
         return op._call(*args, **kwargs)
 
     # ---- inside -------------------------------------------------------------------------------
@@ -296,13 +303,14 @@ class Recorder:
         result: Any,
         signature: Any,
     ) -> None:
-        described = (signature, self._describe((args, kwargs)), self._describe(result))
-        step = PythonCall(name, function, args, kwargs, described)
+        arguments = self._describe((args, kwargs))
+        step = PythonCall(name, function, args, kwargs, None)
         step.results = list(arrays_in(result))
         for array in step.results:
             self.produced.add(self._see(array))
             if not array.flags.writeable:
                 self.refuse(f"{name} returns a read-only array")
+        step.signature = (signature, arguments, self._describe(result))
         self._keep.append((args, kwargs, result))
         self.steps.append(step)
 

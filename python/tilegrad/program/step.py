@@ -11,9 +11,11 @@ import numpy as np
 
 from tilegrad.autograd import recording
 from tilegrad.autograd.modes import is_grad_enabled
+from tilegrad.autograd.node import Output
 from tilegrad.autograd.tensor import Array, Tensor
+from tilegrad.program.gradients import Gradient
 from tilegrad.program.guards import Guards
-from tilegrad.program.recorder import NativeCall, PythonCall, Recorder, Step
+from tilegrad.program.recorder import GradientCall, NativeCall, PythonCall, Recorder, Step
 
 #: Recordings of one kind of call before it is left to eager execution for good.
 MAX_ATTEMPTS = 6
@@ -28,9 +30,17 @@ class Program:
         self.result = result
         self.segments = _segments(recorder.steps)
         self.lock = threading.Lock()
+        recorder.release()
+        self.gradients = [
+            Gradient(recorder, step, result)
+            for step in recorder.steps
+            if isinstance(step, GradientCall) and step.fresh
+        ]
 
     def replay(self, arrays: list[Array]) -> Any:
         """Run the steps on new input values."""
+        for gradient in self.gradients:
+            gradient.make_room()
         for buffer, array in zip(self.inputs, arrays, strict=True):
             np.copyto(buffer, array)
         run = self.recorder.native.run
@@ -172,7 +182,7 @@ class CompiledStep:
         if entry.reason is not None:
             entry.previous = None
             return result
-        signature = tuple(step.signature for step in recorder.steps)
+        signature = recorder.signature()
         if entry.previous is not None and entry.previous[0] == signature:
             guards.capture(recorder.captured.values(), without_grad)
             entry.program, entry.guards = Program(recorder, buffers, result), guards
@@ -224,8 +234,9 @@ def _unfit(tensors: list[Tensor]) -> str | None:
 def _escaping_graph(result: Any) -> str | None:
     """Why ``result`` may still be differentiated, which a replay could not serve."""
     if isinstance(result, Tensor):
-        node = result.grad_fn
-        if node is not None and not getattr(node, "node", node).released:
+        edge = result.grad_fn
+        node = edge.node if isinstance(edge, Output) else edge
+        if node is not None and not node.released:
             return (
                 "the result carries a graph that backward has not used; call backward inside the "
                 "step, or compute inside no_grad"
@@ -243,16 +254,17 @@ def compile(function: Callable[..., Any]) -> CompiledStep:
     """Record calls of ``function`` and replay them natively.
 
     The function is a training step (forward, backward, optimizer) or an inference function. Its
-    first calls with given shapes and dtypes run eagerly and are recorded; once two runs recorded the
-    same work, later calls replay it: one native call per stretch of kernels, without graph, records
-    or Python in between, bit-identical to eager execution.
+    first calls with given shapes and dtypes run eagerly and are recorded; once two runs recorded
+    the same work, later calls replay it: one native call per stretch of kernels, without graph,
+    records or Python in between, bit-identical to eager execution.
 
-    Arguments may change in value; another shape, dtype, layout or Python argument is recorded anew.
-    Optimizer steps, random numbers and fresh constants are executed each time, so the learning rate,
-    the step count and random draws are live. Values of variables and modules that the function
-    refers to are guarded: when one changes, the step is recorded again. A function that takes values
-    out of tensors while it runs (``item``, ``bool``, ``numpy``), changes tensors in place, or returns
-    a result that still has a graph stays eager: :meth:`CompiledStep.report` says why.
+    Arguments may change in value; another shape, dtype, layout or Python argument is recorded
+    anew. Optimizer steps, random numbers and fresh constants are executed each time, so the
+    learning rate, the step count and random draws are live. Values of variables and modules that
+    the function refers to are guarded: when one changes, the step is recorded again. A function
+    that takes values out of tensors while it runs (``item``, ``bool``, ``numpy``), changes tensors
+    in place, or returns a result that still has a graph stays eager:
+    :meth:`CompiledStep.report` says why.
 
     A replay returns detached tensors; gradients are in ``.grad`` as ever.
 
