@@ -17,7 +17,7 @@ __all__ = [
     "autograd",
     "backend",
     "compile",
-    "default_generator",
+    "default_generator",  # noqa: F405
     "enable_grad",
     "is_grad_enabled",
     "kernels",

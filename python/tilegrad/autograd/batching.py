@@ -8,7 +8,8 @@ primal is not. Only the call of the forward function does, and there the ``batch
 says how:
 
 ``"elementwise"``   operands are aligned as for broadcasting, the batch axes in front of them
-``"each"``          the forward function is called member by member
+``"each"``          the forward function is called member by member: right for every operation, and
+                    what is done where the record says nothing
 a function          ``rule(forward, operands, attrs, depth) -> result``; see :class:`Operand`
 
 A gradient that reaches something made outside a level is summed over its batch, as everything
@@ -135,12 +136,7 @@ Rule = Callable[[Callable[..., Any], list[Operand], dict[str, Any], int], Any]
 def apply(op: Op, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
     """The result of ``op``, with its graph node, where some arguments are batched."""
     levels = _levels_of(args)
-    rule: Any = _RULES.get(op.batch, op.batch)
-    if rule is None:
-        raise NoBatchedFormError(
-            f"vmap: {op.name} has no batched form; call it outside vmap, or give its record a "
-            "batch= (see tilegrad.autograd.batching)"
-        )
+    rule: Any = _RULES.get(op.batch, op.batch) or each
     operands = _operands(op, args, levels)
     out = rule(op.forward, operands, attrs, len(levels))
     results = tuple(
