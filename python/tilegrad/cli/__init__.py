@@ -19,6 +19,7 @@ from tilegrad.cli.failure import Failure
 COMMANDS = {
     "info": "what this installation and this machine are",
     "check": "compare every kernel with its NumPy twin on every instruction set of this machine",
+    "demo": "train a small network to read handwritten digits",
     "bench": "measure speed beside NumPy, PyTorch and JAX",
 }
 
@@ -26,6 +27,7 @@ EPILOG = """\
 a first tour:
   tilegrad info                          which instruction set, caches and threads are used
   tilegrad check                         every kernel against its NumPy twin
+  tilegrad demo                          train on 1,797 real digits, in seconds
   tilegrad bench                         one minute: how fast is this machine, and who uses it best
 """
 

@@ -1,0 +1,1 @@
+"""The main job, end to end: a small convolutional network learns to read handwritten digits."""
