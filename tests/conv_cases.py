@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from tilegrad import _native
+
+ISAS = _native.available_isas()
+DTYPES = [np.float32, np.float64]
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,9 @@ def reversed_axes(a: np.ndarray) -> np.ndarray:
 
 
 def spread(a: np.ndarray) -> np.ndarray:
-    """The same elements as a part of a larger array full of NaN."""
-    wide = np.full([2 * n + 1 for n in a.shape], np.nan, a.dtype)
+    """The same elements as a part of a larger array full of NaN, or of a wild integer."""
+    poison = np.nan if a.dtype.kind == "f" else 10**15
+    wide = np.full([2 * n + 1 for n in a.shape], poison, a.dtype)
     view = wide[tuple(slice(1, None, 2) for _ in a.shape)]
     view[...] = a
     return view
@@ -109,3 +117,32 @@ def channels_last(a: np.ndarray) -> np.ndarray:
 
 
 LAYOUTS = [contiguous, reversed_axes, spread, channels_last]
+
+
+@contextlib.contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    previous = _native.set_isa(name)
+    try:
+        yield
+    finally:
+        _native.set_isa(previous)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    previous = _native.get_num_threads()
+    _native.set_num_threads(count)
+    try:
+        yield
+    finally:
+        _native.set_num_threads(previous)
+
+
+def refusing(name: str) -> Callable[..., Any]:
+    """A twin that fails when it is called: native code declined."""
+
+    def twin(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("the twin was called")
+
+    twin.__name__ = name
+    return twin

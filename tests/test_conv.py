@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Iterator
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conv_cases import CONVS, LAYOUTS, Conv, integers
+from conv_cases import (
+    CONVS,
+    DTYPES,
+    ISAS,
+    LAYOUTS,
+    Conv,
+    instruction_set,
+    integers,
+    refusing,
+    threads,
+)
 from scipy.signal import correlate
 
 from tilegrad import _native, kernels
 from tilegrad.kernels import reference
-
-ISAS = _native.available_isas()
-DTYPES = [np.float32, np.float64]
-
-
-@contextlib.contextmanager
-def instruction_set(name: str) -> Iterator[None]:
-    previous = _native.set_isa(name)
-    try:
-        yield
-    finally:
-        _native.set_isa(previous)
-
-
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    previous = _native.get_num_threads()
-    _native.set_num_threads(count)
-    try:
-        yield
-    finally:
-        _native.set_num_threads(previous)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -84,20 +72,12 @@ def test_the_table_runs_natively():
             ("conv_input_grad", (g, w, case.x, *case.window)),
             ("conv_weight_grad", (g, x, case.w, *case.window)),
         ):
-            stand_in = _native.Kernel(_refusing(name))
+            stand_in = _native.Kernel(refusing(name))
             try:
                 stand_in(*args)
             except AssertionError:
                 declined.append((name, case))
     assert declined == []
-
-
-def _refusing(name):
-    def twin(*args, **kwargs):
-        raise AssertionError("the twin was called")
-
-    twin.__name__ = name
-    return twin
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -280,9 +260,6 @@ def test_unfold_and_fold_are_adjoint_and_make_convolution(dtype):
 
 def test_workspace_is_bounded():
     """A fresh process' peak grows by the result and a few MiB, not by a column matrix (231 MB)."""
-    import subprocess
-    import sys
-
     program = """
 import resource, numpy as np
 from tilegrad import _native, kernels

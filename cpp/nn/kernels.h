@@ -16,4 +16,22 @@ const simd::ConvKernels<T>& conv_kernels() {
   }
 }
 
+template <class T>
+const simd::NormKernels<T>& norm_kernels() {
+  if constexpr (std::is_same_v<T, float>) {
+    return simd::table().norm_f32;
+  } else {
+    return simd::table().norm_f64;
+  }
+}
+
+template <class T>
+const simd::PoolKernels<T>& pool_kernels() {
+  if constexpr (std::is_same_v<T, float>) {
+    return simd::table().pool_f32;
+  } else {
+    return simd::table().pool_f64;
+  }
+}
+
 }  // namespace tilegrad::nn

@@ -13,10 +13,13 @@
 #include "simd/softmax.inl.h"
 #include "simd/optim.inl.h"
 #include "simd/conv.inl.h"
+#include "simd/pool.inl.h"
+#include "simd/norm.inl.h"
 // clang-format on
 
 #define TILEGRAD_SIMD_FAMILIES                                                          \
   gemm_kernels<float>(), gemm_kernels<double>(), elementwise_kernels<float>(),          \
       elementwise_kernels<double>(), reduce_kernels<float>(), reduce_kernels<double>(), \
       softmax_kernels<float>(), softmax_kernels<double>(), optim_kernels<float>(),      \
-      optim_kernels<double>(), conv_kernels<float>(), conv_kernels<double>()
+      optim_kernels<double>(), conv_kernels<float>(), conv_kernels<double>(),           \
+      pool_kernels<float>(), pool_kernels<double>(), norm_kernels<float>(), norm_kernels<double>()

@@ -84,6 +84,20 @@ struct Vec<float> {
   static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) {
     return {_mm256_blendv_ps(no.v, yes.v, m)};
   }
+  // Elements 0, 2, 4, ... of a and then of b.
+  static TILEGRAD_INLINE Vec even(Vec a, Vec b) {
+    const __m256d mixed = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, 0x88));
+    return {_mm256_castpd_ps(_mm256_permute4x64_pd(mixed, 0xd8))};
+  }
+  // a0 b0 a1 b1 ...: the first half, and the second.
+  static TILEGRAD_INLINE Vec zip_low(Vec a, Vec b) {
+    const __m256 low = _mm256_unpacklo_ps(a.v, b.v), high = _mm256_unpackhi_ps(a.v, b.v);
+    return {_mm256_permute2f128_ps(low, high, 0x20)};
+  }
+  static TILEGRAD_INLINE Vec zip_high(Vec a, Vec b) {
+    const __m256 low = _mm256_unpacklo_ps(a.v, b.v), high = _mm256_unpackhi_ps(a.v, b.v);
+    return {_mm256_permute2f128_ps(low, high, 0x31)};
+  }
   static TILEGRAD_INLINE float sum(Vec a) {
     const __m128 half = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
     const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
@@ -187,6 +201,19 @@ struct Vec<double> {
   static TILEGRAD_INLINE Mask equal(Vec a, Vec b) { return _mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ); }
   static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) {
     return {_mm256_blendv_pd(no.v, yes.v, m)};
+  }
+  // Elements 0, 2, 4, ... of a and then of b.
+  static TILEGRAD_INLINE Vec even(Vec a, Vec b) {
+    return {_mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), 0xd8)};
+  }
+  // a0 b0 a1 b1 ...: the first half, and the second.
+  static TILEGRAD_INLINE Vec zip_low(Vec a, Vec b) {
+    const __m256d low = _mm256_unpacklo_pd(a.v, b.v), high = _mm256_unpackhi_pd(a.v, b.v);
+    return {_mm256_permute2f128_pd(low, high, 0x20)};
+  }
+  static TILEGRAD_INLINE Vec zip_high(Vec a, Vec b) {
+    const __m256d low = _mm256_unpacklo_pd(a.v, b.v), high = _mm256_unpackhi_pd(a.v, b.v);
+    return {_mm256_permute2f128_pd(low, high, 0x31)};
   }
   static TILEGRAD_INLINE double sum(Vec a) {
     const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));

@@ -86,6 +86,21 @@ struct Vec<float> {
   static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) {
     return {_mm512_mask_blend_ps(m, no.v, yes.v)};
   }
+  // Elements 0, 2, 4, ... of a and then of b.
+  static TILEGRAD_INLINE Vec even(Vec a, Vec b) {
+    const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return {_mm512_permutex2var_ps(a.v, at, b.v)};
+  }
+  // a0 b0 a1 b1 ...: the first half, and the second.
+  static TILEGRAD_INLINE Vec zip_low(Vec a, Vec b) {
+    const __m512i at = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return {_mm512_permutex2var_ps(a.v, at, b.v)};
+  }
+  static TILEGRAD_INLINE Vec zip_high(Vec a, Vec b) {
+    const __m512i at =
+        _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return {_mm512_permutex2var_ps(a.v, at, b.v)};
+  }
   static TILEGRAD_INLINE float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
   // Turns 16 rows into 16 columns.
   static TILEGRAD_INLINE void transpose(Vec (&x)[width]) {
@@ -185,6 +200,20 @@ struct Vec<double> {
   }
   static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) {
     return {_mm512_mask_blend_pd(m, no.v, yes.v)};
+  }
+  // Elements 0, 2, 4, ... of a and then of b.
+  static TILEGRAD_INLINE Vec even(Vec a, Vec b) {
+    const __m512i at = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    return {_mm512_permutex2var_pd(a.v, at, b.v)};
+  }
+  // a0 b0 a1 b1 ...: the first half, and the second.
+  static TILEGRAD_INLINE Vec zip_low(Vec a, Vec b) {
+    const __m512i at = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    return {_mm512_permutex2var_pd(a.v, at, b.v)};
+  }
+  static TILEGRAD_INLINE Vec zip_high(Vec a, Vec b) {
+    const __m512i at = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    return {_mm512_permutex2var_pd(a.v, at, b.v)};
   }
   static TILEGRAD_INLINE double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
   // Turns 8 rows into 8 columns.

@@ -94,6 +94,11 @@ struct Vec {
   static TILEGRAD_INLINE Mask less_equal(Vec a, Vec b) { return a.v <= b.v; }
   static TILEGRAD_INLINE Mask equal(Vec a, Vec b) { return a.v == b.v; }
   static TILEGRAD_INLINE Vec select(Mask m, Vec yes, Vec no) { return m ? yes : no; }
+  // Elements 0, 2, 4, ... of a and then of b.
+  static TILEGRAD_INLINE Vec even(Vec a, Vec) { return a; }
+  // a0 b0 a1 b1 ...: the first half, and the second.
+  static TILEGRAD_INLINE Vec zip_low(Vec a, Vec) { return a; }
+  static TILEGRAD_INLINE Vec zip_high(Vec, Vec b) { return b; }
   static TILEGRAD_INLINE T sum(Vec a) { return a.v; }
   static TILEGRAD_INLINE void transpose(Vec (&)[width]) {}
 };

@@ -11,7 +11,9 @@
 #include "simd/conv.h"
 #include "simd/elementwise.h"
 #include "simd/gemm.h"
+#include "simd/norm.h"
 #include "simd/optim.h"
+#include "simd/pool.h"
 #include "simd/reduce.h"
 #include "simd/softmax.h"
 
@@ -32,6 +34,10 @@ struct SimdTable {
   OptimKernels<double> optim_f64;
   ConvKernels<float> conv_f32;
   ConvKernels<double> conv_f64;
+  PoolKernels<float> pool_f32;
+  PoolKernels<double> pool_f64;
+  NormKernels<float> norm_f32;
+  NormKernels<double> norm_f64;
 };
 
 // The table in use: the best the processor runs, or the one TILEGRAD_ISA names if it is lower.

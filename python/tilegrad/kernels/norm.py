@@ -36,10 +36,16 @@ def _wide(x: Array) -> Array:
     return x.astype(np.promote_types(x.dtype, np.float64), copy=False)
 
 
-def _moments(x: Array, axes: Axes) -> tuple[Array, Array]:
-    """Mean and biased variance over ``axes``, kept as ones; ``x`` is wide."""
+def _deviations(x: Array, axes: Axes) -> tuple[Array, Array, Array]:
+    """Deviations from the mean, the mean and the biased variance over ``axes``; ``x`` is wide.
+
+    The mean of the deviations is what rounding the mean left over; it is taken off as well.
+    """
     mean = x.mean(axis=axes, keepdims=True)
-    return mean, np.square(x - mean).mean(axis=axes, keepdims=True)
+    shifted = x - mean
+    rest = shifted.mean(axis=axes, keepdims=True)
+    shifted = shifted - rest
+    return shifted, mean + rest, np.square(shifted).mean(axis=axes, keepdims=True)
 
 
 def _check_affine(
@@ -122,9 +128,9 @@ def layer_norm(
     weight = _check_affine("layer_norm", "weight", weight, shape)
     bias = _check_affine("layer_norm", "bias", bias, shape)
     wide = _wide(x)
-    mean, var = _moments(wide, axes)
+    shifted, mean, var = _deviations(wide, axes)
     rstd = 1 / np.sqrt(var + eps)
-    y = _affine((wide - mean) * rstd, weight, bias, shape)
+    y = _affine(shifted * rstd, weight, bias, shape)
     return y.astype(x.dtype), mean.astype(x.dtype), rstd.astype(x.dtype)
 
 
@@ -206,9 +212,9 @@ def batch_norm_train(
     if x.shape[1] and not x.size:
         raise ValueError(f"batch_norm_train: input of shape {x.shape} has no values to normalise")
     wide = _wide(x)
-    mean, var = _moments(wide, axes)
+    shifted, mean, var = _deviations(wide, axes)
     rstd = 1 / np.sqrt(var + eps)
-    y = _affine((wide - mean) * rstd, weight, bias, shape)
+    y = _affine(shifted * rstd, weight, bias, shape)
     saved = [part.ravel().astype(x.dtype) for part in (mean, rstd, var)]
     return y.astype(x.dtype), saved[0], saved[1], saved[2]
 
@@ -329,9 +335,9 @@ def group_norm(
     shape, _ = _channels("group_norm", x)
     weight = _check_affine("group_norm", "weight", weight, shape[1:2])
     bias = _check_affine("group_norm", "bias", bias, shape[1:2])
-    mean, var = _moments(rows, (2,))
+    shifted, mean, var = _deviations(rows, (2,))
     rstd = 1 / np.sqrt(var + eps)
-    y = _affine(((rows - mean) * rstd).reshape(x.shape), weight, bias, shape)
+    y = _affine((shifted * rstd).reshape(x.shape), weight, bias, shape)
     return y.astype(x.dtype), mean[..., 0].astype(x.dtype), rstd[..., 0].astype(x.dtype)
 
 
