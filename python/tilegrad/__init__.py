@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 #: Imported when first asked for.
-_LAZY = ("calculus", "data", "func", "nn", "optim")
+_LAZY = ("calculus", "data", "func", "linalg", "nn", "optim")
 
 
 def __getattr__(name: str) -> Any:

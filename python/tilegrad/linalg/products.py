@@ -1,0 +1,165 @@
+"""Products of several matrices, traces, and the small vector products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tilegrad.functions import products as _functions
+from tilegrad.linalg.operands import axes_last, matrix, operand
+from tilegrad.ops.arithmetic import multiply, subtract
+from tilegrad.ops.cumulative import cumprod
+from tilegrad.ops.linalg_checks import LinAlgError
+from tilegrad.ops.products import bmm, transpose
+from tilegrad.ops.reduction import sum
+from tilegrad.ops.shape import concatenate, expand, reshape, roll
+from tilegrad.ops.shape import diagonal as _diagonal
+
+matmul = _functions.matmul
+
+
+def matrix_transpose(A: Any) -> Any:
+    """The last two axes exchanged."""
+    return transpose(matrix("matrix_transpose", A))
+
+
+def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
+    """The diagonals of matrices, as the last axis."""
+    A = matrix("diagonal", A)
+    return _diagonal(A, offset, dim1 % A.ndim, dim2 % A.ndim)
+
+
+def trace(A: Any, *, offset: int = 0) -> Any:
+    """The sum of the diagonal of matrices (..., m, n) -> (...).
+
+    >>> import tilegrad as tg
+    >>> float(tg.linalg.trace([[1.0, 2.0], [3.0, 4.0]]))
+    5.0
+    """
+    return sum(diagonal(A, offset=offset), -1)
+
+
+def outer(x: Any, y: Any) -> Any:
+    """``x y^T`` of two vectors."""
+    x, y = operand(x), operand(y)
+    if x.ndim != 1 or y.ndim != 1:
+        raise ValueError(f"outer: needs two vectors, got shapes {x.shape} and {y.shape}")
+    return multiply(reshape(x, (*x.shape, 1)), y)
+
+
+def vecdot(x: Any, y: Any, *, dim: int = -1, axis: int | None = None) -> Any:
+    """Inner products along an axis."""
+    return sum(multiply(operand(x), operand(y)), dim if axis is None else axis)
+
+
+def tensordot(a: Any, b: Any, dims: Any = 2, *, axes: Any = None) -> Any:
+    """The product over pairs of axes, as one matrix product."""
+    axes = dims if axes is None else axes
+    a, b = operand(a), operand(b)
+    if isinstance(axes, int):
+        left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
+    else:
+        left, right = ((x,) if isinstance(x, int) else tuple(x) for x in axes)
+    left, right = tuple(i % a.ndim for i in left), tuple(i % b.ndim for i in right)
+    sizes = [a.shape[i] for i in left], [b.shape[i] for i in right]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"tensordot: shapes {a.shape} and {b.shape}: axes {left} and {right} have sizes "
+            f"{sizes[0]} and {sizes[1]}"
+        )
+    rows = tuple(n for i, n in enumerate(a.shape) if i not in left)
+    columns = tuple(n for i, n in enumerate(b.shape) if i not in right)
+    size = int(np.prod(sizes[0]))
+    flat_a = reshape(axes_last(a, left), (int(np.prod(rows)), size))
+    flat_b = reshape(axes_last(b, right), (int(np.prod(columns)), size))
+    return reshape(bmm(flat_a, transpose(flat_b)), rows + columns)
+
+
+def cross(x: Any, y: Any, *, dim: int = -1, axis: int | None = None) -> Any:
+    """Cross products of 3-vectors along an axis, with broadcasting.
+
+    >>> import tilegrad as tg
+    >>> tg.linalg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    array([0., 0., 1.])
+    """
+    x, y = operand(x), operand(y)
+    dim = dim if axis is None else axis
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    if x.shape[dim] != 3 or y.shape[dim] != 3:
+        raise ValueError(f"cross: axis {dim} of shapes {x.shape} and {y.shape} has to have size 3")
+    x, y, dim = expand(x, shape), expand(y, shape), dim % len(shape)
+    return subtract(
+        multiply(roll(x, -1, dim), roll(y, -2, dim)), multiply(roll(x, -2, dim), roll(y, -1, dim))
+    )
+
+
+def vander(x: Any, N: int | None = None) -> Any:
+    """Vandermonde matrices (..., n) -> (..., n, N): powers 0 to N - 1 of each entry as rows."""
+    x = operand(x)
+    if x.ndim == 0:
+        raise ValueError("vander: needs a vector, got a number")
+    N = x.shape[-1] if N is None else N
+    column = reshape(x, (*x.shape, 1))
+    ones = np.ones(column.shape, x.dtype)
+    if N <= 1:
+        return ones[..., :N]
+    powers = cumprod(expand(column, (*x.shape, N - 1)), -1)
+    return concatenate(ones, powers, axis=-1)
+
+
+def multi_dot(tensors: Sequence[Any]) -> Any:
+    """The product of a chain of matrices in the cheapest order; the ends may be vectors.
+
+    >>> import numpy as np, tilegrad as tg
+    >>> tg.linalg.multi_dot([np.ones((2, 30)), np.ones((30, 1)), np.ones((1, 40))]).shape
+    (2, 40)
+    """
+    factors = [operand(x) for x in tensors]
+    if len(factors) < 2:
+        raise ValueError("multi_dot: needs at least two matrices")
+    first, last = factors[0].ndim == 1, factors[-1].ndim == 1
+    if first:
+        factors[0] = reshape(factors[0], (1, *factors[0].shape))
+    if last:
+        factors[-1] = reshape(factors[-1], (*factors[-1].shape, 1))
+    for i, factor in enumerate(factors):
+        if factor.ndim != 2:
+            raise ValueError(f"multi_dot: factor {i} has shape {factor.shape}; 2-d ones are needed")
+        if i and factors[i - 1].shape[1] != factor.shape[0]:
+            raise LinAlgError(
+                f"multi_dot: factors {i - 1} and {i} of shapes {factors[i - 1].shape} and "
+                f"{factor.shape} do not fit: {factors[i - 1].shape[1]} columns, "
+                f"{factor.shape[0]} rows"
+            )
+    result = _product(factors, _order([factors[0].shape[0], *(f.shape[1] for f in factors)]))
+    shape = result.shape
+    if first or last:
+        result = reshape(result, shape[int(first) : 2 - int(last)])
+    return result
+
+
+def _order(sizes: list[int]) -> dict[tuple[int, int], int]:
+    """Where to split the chain i ... j for the fewest multiplications (dynamic programming)."""
+    n = len(sizes) - 1
+    cost: dict[tuple[int, int], int] = {(i, i): 0 for i in range(n)}
+    split = {}
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            cost[i, j], split[i, j] = min(
+                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
+                for k in range(i, j)
+            )
+    return split
+
+
+def _product(factors: list[Any], split: dict[tuple[int, int], int]) -> Any:
+    def part(i: int, j: int) -> Any:
+        if i == j:
+            return factors[i]
+        k = split[i, j]
+        return bmm(part(i, k), part(k + 1, j))
+
+    return part(0, len(factors) - 1)

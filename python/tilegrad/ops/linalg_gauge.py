@@ -1,0 +1,149 @@
+"""Quotients by gaps between eigenvalues, and what is asked of gradients where the gaps are 0.
+
+Eigenvectors of a repeated eigenvalue are known up to a rotation among themselves (their gauge) and
+have no derivative. A function of eigenvalues and eigenvectors that does not depend on that choice
+does: its gradient by the vectors has no part along the rotation. Whatever has is refused here with
+an error that says so; nothing turns into infinity or NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tilegrad.autograd.batching import lift
+from tilegrad.autograd.op import Op
+from tilegrad.autograd.tensor import Tensor
+from tilegrad.ops.arithmetic import multiply, negative, subtract
+from tilegrad.ops.linalg_checks import Array, LinAlgError
+from tilegrad.ops.products import bmm, transpose
+from tilegrad.ops.reduction import sum
+from tilegrad.ops.shape import concatenate, getitem
+
+#: A part of a gradient below this share of the whole counts as rounding.
+NEGLIGIBLE = 1e-6
+
+
+def values(x: Any) -> Array:
+    """The entries of a tensor or an array."""
+    return x._array if isinstance(x, Tensor) else np.asarray(x)
+
+
+def repeated(w: Array) -> Array:
+    """Which pairs of ``w`` (..., n) differ by rounding only, (..., n, n) without the diagonal."""
+    n = w.shape[-1]
+    scale = np.abs(w).max(axis=-1, initial=0.0)[..., None, None]
+    close = np.abs(w[..., None, :] - w[..., :, None]) <= 4 * n * np.finfo(w.dtype).eps * scale
+    return np.asarray(close & ~np.eye(n, dtype=bool))
+
+
+def _refuse(what: str, part: float) -> LinAlgError:
+    return LinAlgError(
+        f"{what}: the gradient depends on which vectors were chosen for a repeated value (its part "
+        f"along that choice is {part:.3g}), so it does not exist. Functions that do not depend on "
+        "the choice, such as V diag(f(w)) V^T, are fine; linalg.funm computes those directly"
+    )
+
+
+def _gap_quotient(x: Any, w: Any, what: str) -> Array:
+    w = np.asarray(w)
+    gaps = w[..., None, :] - w[..., :, None]
+    close = repeated(w)
+    if close.any():
+        inside = np.abs(np.where(close, x, 0.0)).max()
+        if inside > NEGLIGIBLE * np.abs(x).max():
+            raise _refuse(what, inside)
+    i = np.arange(w.shape[-1])
+    gaps[..., i, i] = 1.0
+    result = np.where(close, 0.0, x / np.where(close, 1.0, gaps))
+    result[..., i, i] = 0.0
+    return np.asarray(result)
+
+
+def _by_values(h: Any) -> Any:
+    """Adjoint of ``(dw_j - dw_i)_ij`` weighted by -h: what arrives at column j less row j."""
+    return subtract(sum(h, -1), sum(h, -2))
+
+
+def _gap_matrix(t: Any) -> Any:
+    """``t_j - t_i``."""
+    return subtract(getitem(t, (..., None, slice(None))), getitem(t, (..., slice(None), None)))
+
+
+def _batched(forward: Any, operands: Any, attrs: Any, depth: int) -> Any:
+    """Under vmap: a stack of matrices beside a stack of vectors."""
+    x, w = operands
+    ndim = max(x.ndim(depth), w.ndim(depth) + 1)
+    return forward(lift(x, ndim, depth), lift(w, ndim - 1, depth), **attrs)
+
+
+#: ``x_ij / (w_j - w_i)``, 0 on the diagonal. With y the result, dy_ij = -y_ij (dw_j - dw_i) / gap.
+gap_quotient = Op(
+    "gap_quotient", _gap_quotient, inputs=["x", "w"], promotes="float", batch=_batched,
+    vjp={
+        "x": lambda g, w, what: gap_quotient(g, w, what),
+        "w": lambda g, w, out, what: _by_values(gap_quotient(multiply(g, out), w, what)),
+    },
+    jvp={
+        "x": lambda t, w, what: gap_quotient(t, w, what),
+        "w": lambda t, w, out, what: negative(
+            gap_quotient(multiply(out, _gap_matrix(t)), w, what)
+        ),
+    },
+)  # fmt: skip
+
+
+def check_equal_within(what: str, g: Any, w: Any) -> None:
+    """Refuse a gradient ``g`` by repeated values ``w`` that tells them apart."""
+    close = repeated(values(w))
+    if close.any():
+        g = values(g)
+        apart = np.abs(np.where(close, g[..., None, :] - g[..., :, None], 0.0)).max()
+        if apart > NEGLIGIBLE * np.abs(g).max():
+            raise LinAlgError(
+                f"{what}: the gradient treats equal values differently (by {apart:.3g}): where "
+                "values repeat, only functions symmetric in them have a derivative"
+            )
+
+
+# ---- orthonormal columns beyond the rank ---------------------------------------------------------
+
+
+def columns(q: Any, start: int, stop: int | None) -> Any:
+    """Some columns of a stack of matrices."""
+    return getitem(q, (..., slice(start, stop)))
+
+
+def rows(q: Any, start: int, stop: int | None) -> Any:
+    """Some rows of a stack of matrices."""
+    return getitem(q, (..., slice(start, stop), slice(None)))
+
+
+def absorb(what: str, g: Any, q: Any, k: int) -> Any:
+    """The gradient by the first k columns of orthogonal ``q`` that stands for ``g`` by all of them.
+
+    The others span the complement: dQ2 = -Q1 dQ1^T Q2 up to a rotation among themselves.
+    """
+    if q.shape[-1] == k:
+        return g
+    q1, q2 = columns(q, 0, k), columns(q, k, None)
+    g1, g2 = columns(g, 0, k), columns(g, k, None)
+    along = bmm(transpose(q2), g2)
+    skew = np.abs(values(along) - np.swapaxes(values(along), -1, -2)).max(initial=0.0)
+    if skew > NEGLIGIBLE * np.abs(values(g2)).max(initial=0.0):
+        raise _refuse(what, float(skew))
+    return subtract(g1, bmm(q2, bmm(transpose(g2), q1)))
+
+
+def extend(t1: Any, q: Any, k: int) -> Any:
+    """The tangent of all columns of ``q`` from that of the first k."""
+    if q.shape[-1] == k:
+        return t1
+    q1, q2 = columns(q, 0, k), columns(q, k, None)
+    return concatenate(t1, negative(bmm(q1, bmm(transpose(t1), q2))), axis=-1)
+
+
+__all__ = [
+    "absorb", "check_equal_within", "columns", "extend", "gap_quotient", "repeated", "rows",
+]  # fmt: skip
