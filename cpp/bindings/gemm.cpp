@@ -45,6 +45,7 @@ class Result {
                std::initializer_list<const ArrayRef*> operands) {
     if (out == nullptr || out == Py_None) {
       array_ = new_array(dtype, ndim, shape, result);
+      fresh_ = true;
       return true;
     }
     if (!as_writable_array(out, result) || result.dtype != dtype || result.ndim != ndim ||
@@ -63,8 +64,12 @@ class Result {
 
   PyObject* array() const { return array_.get(); }
 
+  // A fresh result without axes is a scalar, as NumPy's products are.
   PyObject* finish() {
-    if (!overlap_) return array_.release();
+    if (!overlap_) {
+      auto* array = reinterpret_cast<PyArrayObject*>(array_.release());
+      return fresh_ ? PyArray_Return(array) : reinterpret_cast<PyObject*>(array);
+    }
     if (PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(out_.get()),
                          reinterpret_cast<PyArrayObject*>(array_.get())) < 0) {
       return nullptr;
@@ -76,7 +81,7 @@ class Result {
 
  private:
   PyRef array_, out_;
-  bool overlap_ = false;
+  bool fresh_ = false, overlap_ = false;
 };
 
 // ---- matmul -------------------------------------------------------------------------------------

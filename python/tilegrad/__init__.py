@@ -9,6 +9,7 @@ from tilegrad.autograd.tensor import Tensor
 from tilegrad.config import show_config
 from tilegrad.functions import *  # noqa: F403
 from tilegrad.kernels.dispatch import backend, verify
+from tilegrad.limits import batch_invariant, get_num_threads, num_threads, set_num_threads
 from tilegrad.program import compile
 
 __all__ = [
@@ -16,14 +17,18 @@ __all__ = [
     "__version__",
     "autograd",
     "backend",
+    "batch_invariant",
     "compile",
     "default_generator",  # noqa: F405
     "enable_grad",
+    "get_num_threads",
     "is_grad_enabled",
     "kernels",
     "no_grad",
+    "num_threads",
     "ops",
     "set_grad_enabled",
+    "set_num_threads",
     "show_config",
     "utils",
     "verify",
