@@ -207,7 +207,10 @@ def mvlgamma(x: Any, p: int) -> Any:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
     from tilegrad.ops.reduction import sum
 
-    steps = np.arange(p, dtype=np.float64).astype(x.dtype) * 0.5
+    from tilegrad.functions.reductions import _floating
+
+    x = _floating(x)
+    steps = np.arange(p).astype(x.dtype) * x.dtype.type(0.5)
     parts = _special.lgamma(_a.subtract(_shape.reshape(x, (*x.shape, 1)), steps))
     return _a.add(sum(parts, -1), p * (p - 1) / 4 * math.log(math.pi))
 

@@ -280,14 +280,22 @@ def eye(
     return _leaf(np.eye(n, m, k, dtype=dtype), requires_grad)
 
 
-def tril_indices(row: int, col: int | None = None, offset: int = 0) -> Tensor:
+def tril_indices(
+    row: int, col: int | None = None, offset: int = 0, *, dtype: Any = None, device: Any = None
+) -> Tensor:
     """Row and column numbers of the lower triangle, (2, count)."""
-    return Tensor(np.stack(np.tril_indices(row, offset, row if col is None else col)))
+    check_device(device)
+    found = np.tril_indices(row, offset, row if col is None else col)
+    return Tensor(np.stack(found).astype(np.int64 if dtype is None else dtype))
 
 
-def triu_indices(row: int, col: int | None = None, offset: int = 0) -> Tensor:
+def triu_indices(
+    row: int, col: int | None = None, offset: int = 0, *, dtype: Any = None, device: Any = None
+) -> Tensor:
     """Row and column numbers of the upper triangle, (2, count)."""
-    return Tensor(np.stack(np.triu_indices(row, offset, row if col is None else col)))
+    check_device(device)
+    found = np.triu_indices(row, offset, row if col is None else col)
+    return Tensor(np.stack(found).astype(np.int64 if dtype is None else dtype))
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:

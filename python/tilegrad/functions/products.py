@@ -71,6 +71,8 @@ def bmm(a: Any, b: Any) -> Any:
 
 def _scaled_sum(x: Any, product: Any, beta: Any, alpha: Any) -> Any:
     """``beta x + alpha product``; with beta 0 the values of x are not looked at."""
+    if product.dtype.kind in "iu" and x.dtype.kind in "iu":
+        alpha, beta = int(alpha), int(beta)
     if alpha != 1:
         product = _a.multiply(product, alpha)
     if beta == 0:

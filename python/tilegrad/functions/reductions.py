@@ -337,7 +337,9 @@ def norm(
         return reduction.root(reduction.sum(arithmetic.square(x), axis, keepdims))
     size = arithmetic.absolute(x)
     if p == "nuc":
-        raise ValueError("norm: the nuclear norm is tilegrad.linalg.norm(x, 'nuc')")
+        from tilegrad.functions.numpy_names import linear_algebra
+
+        return linear_algebra("norm")(x, "nuc", axis, keepdims)
     if p == np.inf:
         return reduction.amax(size, axis, keepdims)
     if p == -np.inf:

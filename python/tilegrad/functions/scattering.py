@@ -80,9 +80,11 @@ def _extreme(
     """Entries equal to the result share the gradient."""
     at = _indexing.along(places, axis)
     values, incoming = _values(x), _values(src)
-    start = -np.inf if how == "amax" else np.inf
+    start: Any = -np.inf if how == "amax" else np.inf
     if x.dtype.kind in "iu":
         start = np.iinfo(x.dtype).min if how == "amax" else np.iinfo(x.dtype).max
+    if x.dtype == bool:
+        start = how == "amin"
     best = values.copy() if include_self else np.where(hit, np.asarray(start, x.dtype), values)
     (np.maximum if how == "amax" else np.minimum).at(best, at, incoming)
     from_self = (values == best) & (include_self | ~hit)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions.axes import axis_of, normal_axis
-from tilegrad.functions.reductions import Extreme, _one_axis
+from tilegrad.functions.reductions import Extreme, _floating, _one_axis
 from tilegrad.ops import arithmetic as _a
 from tilegrad.ops import comparison as _c
 from tilegrad.ops import indexing as _indexing
@@ -336,11 +337,11 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     """The covariances of variables, one per row of observations."""
     from tilegrad.ops.products import matmul
 
-    rows = _shape.reshape(x, (1, -1)) if x.ndim < 2 else x
+    x = _floating(x)
+    rows = _shape.reshape(x, (1, math.prod(x.shape))) if x.ndim < 2 else x
     weights: Any = None
     for given in (fweights, aweights):
         if given is not None:
-            given = _shape.cast(given, rows.dtype)
             weights = given if weights is None else _a.multiply(weights, given)
     if weights is None:
         total: Any = float(rows.shape[1])
@@ -353,7 +354,7 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
         weighted = _a.multiply(centred, weights)
     freedom = _a.subtract(total, float(correction))
     if aweights is not None and correction:
-        squares = _r.sum(_a.multiply(weights, _shape.cast(aweights, rows.dtype)))
+        squares = _r.sum(_a.multiply(weights, aweights))
         freedom = _a.subtract(total, _a.divide(_a.multiply(squares, float(correction)), total))
     freedom = where(_c.less(freedom, 0.0), 0.0, freedom)
     product = matmul(weighted, _shape.permute(centred, (1, 0)))

@@ -24,8 +24,10 @@ def along(index: Any, axis: int) -> tuple[Any, ...]:
 
 def _gather(x: Any, index: Any, axis: int) -> Any:
     x, index = np.asarray(x), np.asarray(index)
+    if not index.size:
+        return np.empty(index.shape, x.dtype)
     if not x.ndim or not index.ndim:
-        return np.reshape(x, -1)[np.reshape(index, -1)].reshape(index.shape)
+        return np.asarray(np.reshape(x, -1)[np.reshape(index, -1)].reshape(index.shape))
     return x[along(index, axis)]
 
 

@@ -129,9 +129,14 @@ _logless = discrete(
     "logless", lambda x, y: np.logical_and(np.equal(x, 0), np.less_equal(y, 0)), "x y"
 )
 
+def _heaviside(x: Any, y: Any) -> Any:
+    dtype = np.result_type(x, y)
+    return np.asarray(np.heaviside(x, y) if dtype.kind == "f" else np.where(x == 0, y, x > 0), dtype)
+
+
 #: 0 below 0, y at 0, 1 above.
 heaviside = Op(
-    "heaviside", lambda x, y: np.asarray(np.heaviside(x, y)), inputs=["x", "y"], promotes="float",
+    "heaviside", lambda x, y: _heaviside(x, y), inputs=["x", "y"], promotes=True,
     batch="elementwise", vjp={"y": lambda g, x: where(is_zero(x), g, 0.0)},
     jvp={"y": lambda t, x: where(is_zero(x), t, 0.0)},
 )  # fmt: skip

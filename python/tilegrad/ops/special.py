@@ -67,9 +67,9 @@ def _polygamma(x: Any, n: int = 0) -> Any:
         result = np.where(
             mirror, result - np.pi / np.tan(np.pi * np.asarray(x, np.float64)), result
         )
-        at_pole = (
-            np.where(np.asarray(x) == 0, -np.copysign(np.inf, x), np.nan) if n == 0 else np.inf
-        )
+        at_pole = np.where(x == 0, -np.copysign(np.inf, x), np.nan)
+        if n:
+            at_pole = np.asarray((-1) ** (n + 1) * np.inf)
         return np.where(pole, at_pole, result).astype(x.dtype)
 
 
