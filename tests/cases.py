@@ -1,8 +1,8 @@
-"""The table of operations under test: one row per way an operation is used.
+"""The table of operations under test: one row per use of an operation.
 
-A row names the operation, how its inputs are drawn, its attributes, and an independent oracle of its
-values. ``tests/test_ops.py`` walks the rows and checks values, first and second derivatives in both
-modes, and that no operation lacks a row. Modules named ``cases_<family>.py`` add their ``CASES``.
+A row names the operation, how its inputs are drawn, its attributes, and an independent oracle of
+its values. ``tests/test_ops.py`` walks the rows and checks values, first and second derivatives in
+both modes, and that no operation lacks a row. Modules named ``cases_<family>.py`` add their ``CASES``.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _unary() -> list[Case]:
         "polygamma": (scipy.special.digamma, between(-3.9, -3.1, *S)),
         "erfinv": (scipy.special.erfinv, between(-0.95, 0.95, *S)),
         "nan_to_num": (np.nan_to_num, n), "frac": (lambda x: np.fmod(x, 1), between(0.1, 0.9, *S)),
-        "copy": (np.array, n), "alias": (np.array, n),
+        "angle": (np.angle, apart(*S)), "copy": (np.array, n), "alias": (np.array, n),
     }  # fmt: skip
     steps = {
         "sign": np.sign, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint,
@@ -170,11 +170,15 @@ def _binary() -> list[Case]:
         case("preference", lambda x, y: np.where(x > y, 1.0, np.where(x < y, 0.0, 0.5)),
              fixed([1.0, 2.0, 3.0]), fixed([2.0, 2.0, 2.0])),
     ]  # fmt: skip
-    compare = "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor"
-    for name in compare.split():
-        rows.append(case(name, getattr(np, name), integers(3, *S), integers(3, 4)))
-    for name in ["bitwise_and", "bitwise_or", "bitwise_xor", "gcd", "lcm", "left_shift", "right_shift"]:
-        rows.append(case(name, getattr(np, name), integers(9, *S), integers(9, 4)))
+    compare = "equal not_equal less less_equal greater greater_equal"
+    compare += " logical_and logical_or logical_xor"
+    rows += [
+        case(name, getattr(np, name), integers(3, *S), integers(3, 4)) for name in compare.split()
+    ]
+    bits = "bitwise_and bitwise_or bitwise_xor gcd lcm left_shift right_shift"
+    rows += [
+        case(name, getattr(np, name), integers(9, *S), integers(9, 4)) for name in bits.split()
+    ]
     helpers = "within below above first_is_larger first_is_smaller constant_power zero_base"
     expected: dict[str, Any] = {
         "within": lambda x, low, high: (x >= low) & (x <= high),
@@ -198,8 +202,8 @@ def _reductions() -> list[Case]:
         ("sum", np.sum, n), ("mean", np.mean, n), ("amax", np.amax, spaced),
         ("amin", np.amin, spaced), ("logsumexp", scipy.special.logsumexp, n),
     ):  # fmt: skip
-        for attrs in ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 1)}):
-            rows.append(case(name, oracle, draw, **attrs))
+        ways = ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 1)})
+        rows += [case(name, oracle, draw, **attrs) for attrs in ways]
         rows.append(case(name, oracle, cube if name != "amax" else apart(2, 3, 4), axis=(0, -1)))
     for name, function in (("argmax", np.argmax), ("argmin", np.argmin)):
         rows += [case(name, function, spaced, **attrs) for attrs in ({}, {"axis": 1})]
@@ -229,7 +233,8 @@ def _reductions() -> list[Case]:
 
 def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     out = np.zeros(shape)
-    for value, place in zip(g.ravel(), np.arange(out.size).reshape(shape)[index].ravel(), strict=True):
+    places = np.arange(out.size).reshape(shape)[index].ravel()
+    for value, place in zip(g.ravel(), places, strict=True):
         out.flat[place] += value
     return out
 
@@ -259,47 +264,87 @@ def _movement() -> list[Case]:
     rows = np.array([2, 0, 2])
     unique = fixed(np.array([[2, 0, 1, 2], [0, 1, 2, 0]]))
     return [
-        case("reshape", np.reshape, n, shape=(2, 6)), case("reshape", np.reshape, n, shape=(12,)),
+        case("reshape", np.reshape, n, shape=(2, 6)),
+        case("reshape", np.reshape, n, shape=(12,)),
         case("permute", np.transpose, cube, axes=(2, 0, 1)),
         case("expand", np.broadcast_to, normal(3, 1), shape=(2, 3, 4)),
         case("sum_to", lambda x, shape: x.sum(0).sum(1, keepdims=True), cube, shape=(3, 1)),
         case("cast", lambda x, dtype: x.astype(dtype), n, dtype=np.dtype(np.float64)),
         case("flip", lambda x, axes: np.flip(x, axes), n, axes=(0,)),
         case("flip", lambda x, axes: np.flip(x, axes), n, axes=(0, 1)),
-        case("concatenate", lambda a, b, axis: np.concatenate([a, b], axis), n, normal(2, 4), axis=0),
+        case(
+            "concatenate", lambda a, b, axis: np.concatenate([a, b], axis), n, normal(2, 4), axis=0
+        ),
         case("concatenate", lambda a, b, axis: np.concatenate([a, b], axis), n, n, axis=-1),
         case("getitem", lambda x, index: x[index], n, index=(slice(None, None, 2), 1)),
         case("getitem", lambda x, index: x[index], n, index=(rows, slice(1, 3))),
         case("getitem", lambda x, index: x[index], n, index=np.arange(12).reshape(3, 4) % 3 == 0),
         case("put", _put, normal(3, 2), index=(rows, slice(1, 3)), shape=S),
         case("put", _put, normal(4), index=1, shape=S),
-        case("replace", lambda x, v, index: np.where(np.arange(3)[:, None] == 1, v, x), n,
-             normal(4), index=1),
-        case("diagonal", np.diagonal, n, offset=1), case("diagonal", np.diagonal, cube, axis1=0, axis2=2),
+        case(
+            "replace",
+            lambda x, v, index: np.where(np.arange(3)[:, None] == 1, v, x),
+            n,
+            normal(4),
+            index=1,
+        ),
+        case("diagonal", np.diagonal, n, offset=1),
+        case("diagonal", np.diagonal, cube, axis1=0, axis2=2),
         case("put_diagonal", _diagonal_matrix, normal(3), shape=(3, 4), offset=1, axis1=0, axis2=1),
-        case("put_diagonal", _diagonal_matrix, normal(2), shape=(3, 4), offset=-1, axis1=0, axis2=1),
-        case("tril", np.tril, n, k=1), case("triu", np.triu, cube, k=-1),
-        case("roll", np.roll, n, shift=2), case("roll", np.roll, n, shift=(1, -1), axis=(0, 1)),
+        case(
+            "put_diagonal", _diagonal_matrix, normal(2), shape=(3, 4), offset=-1, axis1=0, axis2=1
+        ),
+        case("tril", np.tril, n, k=1),
+        case("triu", np.triu, cube, k=-1),
+        case("roll", np.roll, n, shift=2),
+        case("roll", np.roll, n, shift=(1, -1), axis=(0, 1)),
         case("zero_pad", lambda x, widths: np.pad(x, widths), n, widths=((1, 0), (2, 3))),
-        case("gather", _gathered, n, unique, axis=0), case("gather", _gathered, n, integers(4, 3, 6), axis=1),
-        case("scatter_add", lambda x, s, i, axis: _scattered(x, s, i, axis, True), n, normal(3, 5),
-             integers(4, 3, 5), axis=1),
-        case("scatter_add", lambda x, s, i, axis: _scattered(x, s, i, axis, True), n, normal(3, 5),
-             integers(3, 2, 4), axis=0),
-        case("scatter", lambda x, s, i, axis: _scattered(x, s, i, axis, False), n, normal(2, 4),
-             unique, axis=0, second_order=True),
+        case("gather", _gathered, n, unique, axis=0),
+        case("gather", _gathered, n, integers(4, 3, 6), axis=1),
+        case(
+            "scatter_add",
+            lambda x, s, i, axis: _scattered(x, s, i, axis, True),
+            n,
+            normal(3, 5),
+            integers(4, 3, 5),
+            axis=1,
+        ),
+        case(
+            "scatter_add",
+            lambda x, s, i, axis: _scattered(x, s, i, axis, True),
+            n,
+            normal(3, 5),
+            integers(3, 2, 4),
+            axis=0,
+        ),
+        case(
+            "scatter",
+            lambda x, s, i, axis: _scattered(x, s, i, axis, False),
+            n,
+            normal(2, 4),
+            unique,
+            axis=0,
+            second_order=True,
+        ),
         case("argsort", lambda x, axis: np.argsort(x, axis), apart(*S), axis=0),
-        case("argsort", lambda x, axis, descending: np.argsort(-x, axis), apart(*S), axis=1, descending=True),
-        case("bmm", np.matmul, n, normal(4, 2)), case("bmm", np.matmul, cube, normal(4, 5)),
+        case(
+            "argsort",
+            lambda x, axis, descending: np.argsort(-x, axis),
+            apart(*S),
+            axis=1,
+            descending=True,
+        ),
+        case("bmm", np.matmul, n, normal(4, 2)),
+        case("bmm", np.matmul, cube, normal(4, 5)),
         case("bmm", np.matmul, normal(2, 1, 3, 4), normal(3, 4, 2)),
-    ]  # fmt: skip
+    ]
 
 
 def collect() -> list[Case]:
     """The rows of this module and of every ``cases_<family>`` beside it."""
     rows = _unary() + _binary() + _reductions() + _movement()
     for path in sorted(Path(__file__).parent.glob("cases_*.py")):
-        rows += importlib.import_module(f"{__package__}.{path.stem}" if __package__ else path.stem).CASES
+        rows += importlib.import_module(path.stem).CASES
     return rows
 
 

@@ -106,6 +106,8 @@ class _Helpers:
             g = vector_space.sum_to(g, edge.shape)
         if g.dtype != edge.dtype:
             g = vector_space.cast(g, edge.dtype)
+        if isinstance(g, np.generic):  # NumPy's reductions and indexing give scalars
+            g = np.asarray(g)
         if type(g) is not np.ndarray and g._batch:
             g = batching.outside(g, edge)
         return g

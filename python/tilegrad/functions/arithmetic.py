@@ -205,9 +205,8 @@ def polygamma(n: int, x: Any) -> Any:
 
 def mvlgamma(x: Any, p: int) -> Any:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
-    from tilegrad.ops.reduction import sum
-
     from tilegrad.functions.reductions import _floating
+    from tilegrad.ops.reduction import sum
 
     x = _floating(x)
     steps = np.arange(p).astype(x.dtype) * x.dtype.type(0.5)

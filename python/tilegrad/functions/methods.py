@@ -16,6 +16,7 @@ from tilegrad.functions import (
     elementwise,
     indexing,
     inplace,
+    more,
     operators,
     printing,
     products,
@@ -28,14 +29,14 @@ from tilegrad.functions import (
 from tilegrad.ops import shape as _shape
 
 _MODULES = (
-    elementwise, arithmetic, reductions, shaping, products, cumulative, sorting, indexing,
+    elementwise, arithmetic, reductions, shaping, products, cumulative, sorting, indexing, more,
 )  # fmt: skip
 
 #: Public functions that are no methods: their first argument is no tensor to act on.
 _FREE = """
 Extreme MinMax Histogram atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_shapes
-broadcast_tensors cat chain_matmul column_stack concat concatenate dstack einsum hstack is_tensor
-meshgrid row_stack stack vstack where polygamma searchsorted
+broadcast_tensors block_diag cartesian_prod cat chain_matmul column_stack concat concatenate dstack
+einsum hstack is_tensor meshgrid row_stack stack vstack where polygamma searchsorted
 """
 
 
@@ -154,7 +155,6 @@ _OWN: dict[str, Any] = {
     "requires_grad_": _requires_grad_,
     "size": _size,
     "stride": lambda self: tuple(n // self._array.itemsize for n in self._array.strides),
-    "sum_to_size": lambda self, *shape: _shape.sum_to(self, shaping.sizes_of(shape)),
     "to": _to,
     "tolist": lambda self: self._array.tolist(),
     "type_as": lambda self, other: _to(self, dtype=other.dtype),

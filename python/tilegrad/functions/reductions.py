@@ -70,7 +70,7 @@ def prod(
     """
     x = _as(x, dtype)
     axis, keepdims = axis_of(axis, dim), keepdims or keepdim
-    if x.dtype.kind == "b" or (x.dtype.kind in "iu" and x.dtype.itemsize < 8):
+    if dtype is None and x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         x = _shape.cast(x, np.dtype(np.int64))
     if axis is None or isinstance(axis, tuple) or not x.ndim:
         x, axis = _one_axis(x, axis)

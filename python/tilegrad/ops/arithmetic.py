@@ -85,6 +85,15 @@ ceil = flat("ceil", _whole(kernels.ceil), "x")
 trunc = flat("trunc", _whole(kernels.trunc), "x")
 round = flat("round", _whole(kernels.round), "x")
 
+
+
+def _angle(x: Any) -> Any:
+    return np.where(np.isnan(x), x, np.where(np.less(x, 0), np.pi, 0)).astype(np.asarray(x).dtype)
+
+
+#: The argument of a real number: 0, or pi below 0.
+angle = flat("angle", _angle, "x", "float")
+
 absolute = elementwise(
     "absolute", kernels.absolute, "x", promotes=True,
     x=lambda g, x: multiply(g, sign(x)),

@@ -73,13 +73,15 @@ def discrete(name: str, forward: Callable[..., Any], inputs: str, *, batch: Any 
     )  # fmt: skip
 
 
-def flat(name: str, forward: Callable[..., Any], inputs: str) -> Op:
+def flat(
+    name: str, forward: Callable[..., Any], inputs: str, promotes: bool | str = True
+) -> Op:
     """A floating operation on entries that is piecewise constant: its derivative is 0, not absent.
 
     The result stays in the graph, so that ``backward`` through a rounding fills zeros.
     """
     rules = {parameter: lambda g: vanish(g) for parameter in inputs.split()}
-    return elementwise(name, forward, inputs, promotes=True, **rules)
+    return elementwise(name, forward, inputs, promotes=promotes, **rules)
 
 
 #: Zeros in place of a gradient.

@@ -28,13 +28,15 @@ def _gather(x: Any, index: Any, axis: int) -> Any:
         return np.empty(index.shape, x.dtype)
     if not x.ndim or not index.ndim:
         return np.asarray(np.reshape(x, -1)[np.reshape(index, -1)].reshape(index.shape))
-    return x[along(index, axis)]
+    return np.asarray(x[along(index, axis)])
 
 
 def _scatter_add(x: Any, src: Any, index: Any, axis: int) -> Any:
     out, index = np.array(x), np.asarray(index)
+    if not index.size:
+        return out
     if not out.ndim:
-        return out + np.sum(src)
+        return np.asarray(out + np.sum(src))
     np.add.at(out, along(index, axis), np.asarray(src)[tuple(map(slice, index.shape))])
     return out
 

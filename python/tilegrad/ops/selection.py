@@ -131,7 +131,8 @@ _logless = discrete(
 
 def _heaviside(x: Any, y: Any) -> Any:
     dtype = np.result_type(x, y)
-    return np.asarray(np.heaviside(x, y) if dtype.kind == "f" else np.where(x == 0, y, x > 0), dtype)
+    step = np.heaviside(x, y) if dtype.kind == "f" else np.where(x == 0, y, x > 0)
+    return np.asarray(step, dtype)
 
 
 #: 0 below 0, y at 0, 1 above.

@@ -73,7 +73,7 @@ concatenate = linear("concatenate", _concatenate, "*", batch="concatenate", each
 
 
 def _getitem(x: Any, index: Any) -> Any:
-    return np.asarray(x)[index]
+    return np.asarray(np.asarray(x)[index])
 
 
 def _setitem_zeros(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
