@@ -2,7 +2,7 @@
 
 A row names the operation, how its inputs are drawn, its attributes, and an independent oracle of
 its values. ``tests/test_ops.py`` walks the rows and checks values, first and second derivatives in
-both modes, and that no operation lacks a row. Modules named ``cases_<family>.py`` add their ``CASES``.
+both modes, and that no operation lacks a row. Modules ``cases_<family>.py`` add their ``CASES``.
 """
 
 from __future__ import annotations
