@@ -135,10 +135,17 @@ Rule = Callable[[Callable[..., Any], list[Operand], dict[str, Any], int], Any]
 # ---- applying an operation ---------------------------------------------------------------------
 def apply(op: Op, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
     """The result of ``op``, with its graph node, where some arguments are batched."""
-    levels = _levels_of(args)
+    tensors_among = [value for value in attrs.values() if isinstance(value, Tensor)]
+    levels = _levels_of((*args, *tensors_among))
     rule: Any = _RULES.get(op.batch, op.batch) or each
     operands = _operands(op, args, levels)
-    out = rule(op.forward, operands, attrs, len(levels))
+    try:
+        if tensors_among:
+            out = _with_batched_attributes(op, rule, operands, attrs, levels)
+        else:
+            out = rule(op.forward, operands, attrs, len(levels))
+    except NoBatchedFormError as error:
+        raise NoBatchedFormError(f"vmap: {op.name}: {error}") from None
     results = tuple(
         BatchedTensor(np.asarray(value), levels)
         for value in (out if isinstance(out, tuple) else (out,))
@@ -146,6 +153,28 @@ def apply(op: Op, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
     return op.attach(
         args, Attributes(attrs, levels), results if isinstance(out, tuple) else results[0]
     )
+
+
+def _with_batched_attributes(
+    op: Op, rule: Any, operands: list[Operand], attrs: dict[str, Any], levels: tuple[Level, ...]
+) -> Any:
+    """Values saved by another operation stand among the attributes, perhaps batched themselves."""
+    found = {name: value for name, value in attrs.items() if isinstance(value, Tensor)}
+    rest = {name: value for name, value in attrs.items() if name not in found}
+    if not any(value._batch for value in found.values()):
+        plain = {name: value._array for name, value in found.items()}
+        return rule(op.forward, operands, {**rest, **plain}, len(levels))
+    extra = [
+        Operand(_spread_axes(v._array, v._batch, levels) if v._batch else v._array, bool(v._batch))
+        for v in found.values()
+    ]
+    count = len(operands)
+
+    def forward(*arrays: Any, **attributes: Any) -> Any:
+        named = dict(zip(found, arrays[count:], strict=True))
+        return op.forward(*arrays[:count], **attributes, **named)
+
+    return each(forward, [*operands, *extra], rest, len(levels))
 
 
 class Attributes(dict[str, Any]):
@@ -197,7 +226,8 @@ def _spread_axes(array: Array, have: tuple[Level, ...], want: tuple[Level, ...])
     if have == want:
         return array
     index: list[Any] = [slice(None) if level in have else None for level in want]
-    return array[tuple(index)]
+    spread: Array = array[tuple(index)]
+    return spread
 
 
 # ---- the general rules -------------------------------------------------------------------------
@@ -242,15 +272,54 @@ def each(
         for i in np.ndindex(*sizes)
     ]
     if not results:
-        raise NoBatchedFormError("vmap: an empty batch of an operation that runs member by member")
+        raise NoBatchedFormError("it runs member by member, and the batch is empty")
 
     def gathered(parts: Sequence[Any]) -> Array:
+        shapes = {np.shape(part) for part in parts}
+        if len(shapes) > 1:
+            raise NoBatchedFormError(
+                f"the members' results have different shapes {sorted(shapes)}, as they depend on "
+                "the values; call it outside vmap"
+            )
         stacked = np.stack([np.asarray(part) for part in parts])
         return stacked.reshape(sizes + stacked.shape[1:])
 
     if isinstance(results[0], tuple):
         return tuple(gathered(parts) for parts in zip(*results, strict=True))
     return gathered(results)
+
+
+def folded(operand: Operand, sizes: tuple[int, ...]) -> Array:
+    """The operand's array (batch, N, ...) as (batch * N, ...), repeated where members share it."""
+    array = filled(operand, sizes)
+    return array.reshape(-1, *array.shape[len(sizes) + 1 :])
+
+
+def unfolded(out: Any, sizes: tuple[int, ...]) -> Any:
+    """The inverse, for a result or several."""
+    if isinstance(out, tuple):
+        return tuple(unfolded(part, sizes) for part in out)
+    return out.reshape(*sizes, -1, *out.shape[1:])
+
+
+def on_members(function: Callable[..., Any], *values: Any) -> Any:
+    """``function`` of the arrays of ``values``, member by member where some are batched.
+
+    For constants that rules compute without an operation, as from integer labels.
+    """
+    levels = _levels_of(values)
+    if not levels:
+        return function(*(v._array if isinstance(v, Tensor) else v for v in values))
+    operands = [
+        Operand(_spread_axes(v._array, v._batch, levels), True)
+        if isinstance(v, Tensor) and v._batch
+        else Operand(v._array if isinstance(v, Tensor) else v, False)
+        for v in values
+    ]
+    out = each(function, operands, {}, len(levels))
+    if isinstance(out, tuple):
+        return tuple(BatchedTensor(part, levels) for part in out)
+    return BatchedTensor(out, levels)
 
 
 _RULES: dict[Any, Rule] = {"elementwise": _elementwise, "each": each}

@@ -64,9 +64,9 @@ class Pullback:
         linked: bool,
         watched: bool,
     ) -> None:
-        self._outputs = outputs
+        self.outputs = outputs
         self.structure = structure
-        self._inputs = inputs
+        self.inputs = inputs
         self._linked = linked
         self._watched = watched
 
@@ -81,8 +81,8 @@ class Pullback:
             g._array if isinstance(g, Tensor) and not (create or g._tangents is not None) else g
             for g in cotangents
         ]
-        found = variables.pull(self._outputs, plain, self._inputs, create)
-        return [self._finished(g, x, create) for g, x in zip(found, self._inputs, strict=True)]
+        found = variables.pull(self.outputs, plain, self.inputs, create)
+        return [self._finished(g, x, create) for g, x in zip(found, self.inputs, strict=True)]
 
     @staticmethod
     def _finished(g: Any, x: Tensor, create: bool) -> Tensor:

@@ -31,6 +31,7 @@ conv = multilinear(
     w=lambda g, x, w_shape, stride, padding, dilation, groups: conv_weight_grad(
         g, x, w_shape, stride, padding, dilation, groups
     ),
+    batch="samples",
 )  # fmt: skip
 
 #: The adjoint of ``conv`` in x, of ``y`` shaped like its result.
@@ -42,6 +43,7 @@ conv_input_grad = multilinear(
     w=lambda g, y, w_shape, stride, padding, dilation, groups: conv_weight_grad(
         y, g, w_shape, stride, padding, dilation, groups
     ),
+    batch="samples",
 )  # fmt: skip
 
 #: The adjoint of ``conv`` in w, of ``y`` shaped like its result.
@@ -53,6 +55,7 @@ conv_weight_grad = multilinear(
     x=lambda g, y, x_shape, stride, padding, dilation, groups: conv_input_grad(
         y, g, x_shape, stride, padding, dilation, groups
     ),
+    batch="each",
 )  # fmt: skip
 
 
@@ -109,6 +112,7 @@ conv_bias = Op(
         ),
         "bias": lambda t, out: per_channel(t, out.shape),
     },
+    batch="samples",
 )  # fmt: skip
 
 #: ``relu(conv(x, w) + bias)`` in one pass; bias may be None.
@@ -124,6 +128,7 @@ conv_relu = Op(
         ),
         "bias": lambda t, out: relu_grad(per_channel(t, out.shape), out),
     },
+    batch="samples",
 )  # fmt: skip
 
 unfold = linear(
@@ -131,6 +136,7 @@ unfold = linear(
     x=lambda g, x_shape, kernel_size, dilation, padding, stride: fold(
         g, x_shape[2:], kernel_size, dilation, padding, stride
     ),
+    batch="samples",
 )  # fmt: skip
 
 fold = linear(
@@ -138,4 +144,5 @@ fold = linear(
     c=lambda g, kernel_size, dilation, padding, stride: unfold(
         g, kernel_size, dilation, padding, stride
     ),
+    batch="samples",
 )  # fmt: skip

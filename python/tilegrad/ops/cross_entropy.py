@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tilegrad import kernels
+from tilegrad.autograd.batching import on_members
 from tilegrad.autograd.op import Op
-from tilegrad.autograd.tensor import Tensor
 from tilegrad.kernels.softmax import row_distribution
 from tilegrad.ops.arithmetic import add, multiply, subtract
 from tilegrad.ops.reduction import sum as sum_over
@@ -57,11 +57,8 @@ cross_entropy = Op(
     outputs=["loss", "p"],
     vjp={"logits": _pull},
     jvp={"logits": _push},
+    batch="cross entropy",
 )  # fmt: skip
-
-
-def _array(value: Any) -> Any:
-    return value._array if isinstance(value, Tensor) else value
 
 
 def _rates(
@@ -69,13 +66,19 @@ def _rates(
     ignore_index: int, label_smoothing: float, reduction: str,
 ) -> tuple[Any, Any]:  # fmt: skip
     """What the gradient is made of: ``m`` (N, 1) and ``q`` (N, C), divided where the loss is."""
-    target = np.asarray(_array(target))
     classes, dtype = p.shape[1], p.dtype
-    w = np.ones(classes, dtype) if weight is None else np.asarray(_array(weight)).astype(dtype)
-    wanted, total = row_distribution(target, classes, w, ignore_index, label_smoothing)
-    if reduction == "mean":
-        wanted = wanted / np.sum(total)
-    return np.sum(wanted, axis=1, keepdims=True), wanted
+
+    def rates(target: Any, weight: Any) -> tuple[Any, Any]:
+        w = np.ones(classes, dtype) if weight is None else np.asarray(weight).astype(dtype)
+        wanted, total = row_distribution(
+            np.asarray(target), classes, w, ignore_index, label_smoothing
+        )
+        if reduction == "mean":
+            wanted = wanted / np.sum(total)
+        return np.sum(wanted, axis=1, keepdims=True), wanted
+
+    mass, wanted = on_members(rates, target, weight)
+    return mass, wanted
 
 
 def _by_g(
@@ -109,4 +112,5 @@ cross_entropy_grad = Op(
             t, d, p, target, weight, ignore_index, label_smoothing, reduction
         ),
     },
+    batch="cross entropy gradient",
 )  # fmt: skip

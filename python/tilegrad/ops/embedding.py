@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.batching import on_members
 from tilegrad.autograd.op import Op
 from tilegrad.ops.arithmetic import multiply
 from tilegrad.ops.define import multilinear
@@ -35,8 +36,9 @@ def _masked(value: Any, indices: Any, padding_idx: int | None) -> Any:
     rows = embedding(value, indices)
     if padding_idx is None:
         return rows
-    kept = np.not_equal(getattr(indices, "_array", indices), padding_idx)
-    return multiply(rows, kept[..., None].astype(rows.dtype))
+    dtype = rows.dtype
+    kept = on_members(lambda i: np.not_equal(i, padding_idx)[..., None].astype(dtype), indices)
+    return multiply(rows, kept)
 
 
 #: Rows ``indices`` (any shape) of weight (R, E). ``padding_idx`` names a row held constant.
@@ -48,10 +50,12 @@ embedding = Op(
         )
     },
     jvp={"weight": lambda t, indices, padding_idx: _masked(t, indices, padding_idx)},
+    batch="table",
 )  # fmt: skip
 
 #: The adjoint: rows of y added up by index, in a table of ``rows`` rows.
 embedding_grad = multilinear(
     "embedding_grad", _embedding_grad, "y indices",
     y=lambda g, indices, padding_idx: _masked(g, indices, padding_idx),
+    batch="each",
 )  # fmt: skip

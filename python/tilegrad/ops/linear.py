@@ -81,6 +81,7 @@ linear = Op(
         "weight": lambda t, x: linear(x, t, None),
         "bias": lambda t, out: expand(t, out.shape),
     },
+    batch="affine",
 )  # fmt: skip
 
 #: ``relu(linear(x, weight, bias))`` in one pass.
@@ -92,6 +93,7 @@ linear_relu = Op(
         "weight": lambda t, x, out: relu_grad(linear(x, t, None), out),
         "bias": lambda t, out: relu_grad(expand(t, out.shape), out),
     },
+    batch="affine relu",
 )  # fmt: skip
 
 __all__ = ["check_linear", "linear", "linear_relu"]

@@ -299,6 +299,7 @@ layer_norm = Op(
     "layer_norm", _layer_norm, inputs=["x", "weight", "bias"], outputs=["y", "mean", "rstd"],
     vjp={"x weight bias": _layer_pull},
     jvp={"x weight bias": _layer_push},
+    batch="trailing",
 )  # fmt: skip
 
 
@@ -328,6 +329,7 @@ layer_norm_grad = Op(
             Trailing(ndim), t, d, weight, _layer_standard(x, ndim, eps)
         )
     },
+    batch="each",
 )  # fmt: skip
 
 
@@ -368,6 +370,7 @@ batch_norm = Op(
     outputs=["y", "mean", "rstd", "var"],
     vjp={"x weight bias": _batch_pull},
     jvp={"x weight bias": _batch_push},
+    batch="each",
 )  # fmt: skip
 
 
@@ -391,6 +394,7 @@ batch_norm_grad = Op(
             _CHANNELS, t, d, weight, _batch_standard(x, eps)
         )
     },
+    batch="each",
 )  # fmt: skip
 
 
@@ -424,6 +428,7 @@ batch_norm_apply = Op(
     inputs=["x", "weight", "bias", "mean", "rstd"],
     vjp={"x weight bias": _apply_pull},
     jvp={"x weight bias": _apply_push},
+    batch="samples",
 )  # fmt: skip
 
 
@@ -461,6 +466,7 @@ group_norm = Op(
     "group_norm", _group_norm, inputs=["x", "weight", "bias"], outputs=["y", "mean", "rstd"],
     vjp={"x weight bias": _group_pull},
     jvp={"x weight bias": _group_push},
+    batch="samples",
 )  # fmt: skip
 
 
@@ -484,6 +490,7 @@ group_norm_grad = Op(
             Groups(groups), t, d, weight, _group_standard(x, groups, eps)
         )
     },
+    batch="each",
 )  # fmt: skip
 
 
@@ -519,6 +526,7 @@ rms_norm = Op(
     "rms_norm", _rms_norm, inputs=["x", "weight"], outputs=["y", "rrms"],
     vjp={"x weight": _rms_pull},
     jvp={"x weight": _rms_push},
+    batch="trailing",
 )  # fmt: skip
 
 
@@ -542,4 +550,5 @@ rms_norm_grad = Op(
             Trailing(ndim, False), t, d, weight, _rms_standard(x, ndim, eps)
         )[:2]
     },
+    batch="each",
 )  # fmt: skip
