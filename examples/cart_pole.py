@@ -3,8 +3,8 @@
     python examples/cart_pole.py
 
 The cart and its pole are simulated here (Barto, Sutton and Anderson, "Neuronlike adaptive elements
-that can solve difficult learning control problems", 1983). The network says how likely it is to push
-right; pushes that were followed by longer balance than usual become likelier (R. Williams,
+that can solve difficult learning control problems", 1983). The network says how likely it is to
+push right; pushes that were followed by longer balance than usual become likelier (R. Williams,
 "Simple statistical gradient-following algorithms for connectionist reinforcement learning", 1992).
 """
 

@@ -249,7 +249,7 @@ def test_two_threads_replay_two_programs_and_one():
         expected = function(x).item()
         for _ in range(50):
             if own(x).item() != expected or shared(x).sum().item() != 3200.0:
-                failures.append(k)
+                failures.append(k)  # noqa: PERF401
 
     failures: list[int] = []
     shared = tg.compile(lambda x: x * 2.0)

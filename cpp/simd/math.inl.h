@@ -1,8 +1,8 @@
 // Elementary functions on Vec<T>, T float or double: no branches, no tables, every lane alike.
 //
-// Accuracy, tested over the whole range (tests/test_elementwise.py): 1.1 ulp for exp, log and log1p,
-// 1.6 for expm1 and erf, 2 for softplus, 3 for tanh and sigmoid, 5 for erfc and gelu. Nothing relies
-// on a fused multiply-add being exact: the portable Vec rounds twice.
+// Accuracy, tested over the whole range (tests/test_elementwise.py): 1.1 ulp for exp, log and
+// log1p, 1.6 for expm1 and erf, 2 for softplus, 3 for tanh and sigmoid, 5 for erfc and gelu.
+// Nothing relies on a fused multiply-add being exact: the portable Vec rounds twice.
 //
 // Reductions and the form of the logarithm follow fdlibm (Sun Microsystems, 1993); the coefficients
 // are interpolations at Chebyshev nodes computed with 50 digits, their relative error in brackets.

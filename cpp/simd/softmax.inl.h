@@ -1,5 +1,5 @@
-// Rows in at most four passes, each over cache where a row fits: largest element, exponentials, sum,
-// quotient. Exact shapes of the sums: reduce.inl.h.
+// Rows in at most four passes, each over cache where a row fits: largest element, exponentials,
+// sum, quotient. Exact shapes of the sums: reduce.inl.h.
 
 template <class T, class Function>
 TILEGRAD_INLINE void for_vectors(int64_t n, Function function) {

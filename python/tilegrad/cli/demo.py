@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.cli.failure import Failure, need
-from tilegrad.demo.idx import DataFileError
 
 if TYPE_CHECKING:
     from tilegrad.demo.digits import Digits
@@ -99,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Digits:
+    from tilegrad.data import DataError
     from tilegrad.demo import digits
 
     if options.data is None:
@@ -106,7 +106,7 @@ def _load(options: argparse.Namespace) -> Digits:
         return digits.from_scikit_learn(options.seed)
     try:
         return digits.from_folder(options.data)
-    except DataFileError as error:
+    except (DataError, FileNotFoundError) as error:
         raise Failure(str(error)) from error
 
 

@@ -50,7 +50,7 @@ class TensorDataset(Dataset):
         sizes = {t.shape[0] if t.ndim else None for t in self.tensors}
         if len(sizes) != 1 or None in sizes:
             shapes = ", ".join(str(t.shape) for t in self.tensors)
-            raise ValueError(f"TensorDataset: arrays of shapes {shapes} must agree in their first axis")
+            raise ValueError(f"TensorDataset: arrays {shapes} must agree in their first axis")
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         """Rows by integer, slice or array of integers."""
@@ -75,7 +75,7 @@ class Subset(Dataset):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, (int, np.integer)):
-            return self.dataset[self.indices[index]]
+            return self.dataset[self.indices[int(index)]]
         return self.dataset[np.asarray(self.indices)[index]]
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ def train_test_split(
     lengths = {a.shape[0] if a.ndim else None for a in several}
     if len(lengths) != 1 or None in lengths:
         shapes = ", ".join(str(a.shape) for a in several)
-        raise ValueError(f"train_test_split: arrays of shapes {shapes} must agree in their first axis")
+        raise ValueError(f"train_test_split: arrays {shapes} must agree in their first axis")
     total = several[0].shape[0]
     count = math.ceil(test_size * total) if isinstance(test_size, float) else int(test_size)
     if not 0 <= count <= total:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 #: Type codes of the format and their dtypes.
-DTYPES = {
+DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"), 0x09: np.dtype(">i1"), 0x0B: np.dtype(">i2"), 0x0C: np.dtype(">i4"),
     0x0D: np.dtype(">f4"), 0x0E: np.dtype(">f8"),
 }  # fmt: skip
@@ -45,7 +46,7 @@ def read_idx(path: str | Path, ndim: int | None = None) -> Array:
             data = gzip.decompress(data)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; expected an IDX file") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as an IDX file: {error}") from None
     if len(data) < 4:
         raise DataError(f"{path}: {len(data)} bytes; expected an IDX header of at least 4")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilegrad.demo import idx
+from tilegrad.data import DataError, read_mnist
 
 Array = NDArray[Any]
 
@@ -32,9 +32,7 @@ def scaled(images: Array, mean: float, deviation: float) -> Array:
     return ((images.astype(np.float32) - mean) / deviation)[:, None]
 
 
-def digits(
-    source: str, train: tuple[Array, Array], test: tuple[Array, Array]
-) -> Digits:
+def digits(source: str, train: tuple[Array, Array], test: tuple[Array, Array]) -> Digits:
     """Scale both parts by mean and deviation of the pixels that may be learned from."""
     mean, deviation = float(train[0].mean()), float(train[0].std()) or 1.0
     return Digits(
@@ -65,16 +63,18 @@ def from_folder(folder: Path) -> Digits:
     """MNIST's four files in a folder.
 
     Raises:
-        DataFileError: one is missing or broken, or the two parts differ in image size.
+        FileNotFoundError: the folder or a file is missing.
+        DataError: a file is broken, or the images are not of one size from 4 x 4 pixels on.
     """
-    train, test = idx.read_pair(folder, "training"), idx.read_pair(folder, "test")
-    if train[0].shape[1:] != test[0].shape[1:]:
-        raise idx.DataFileError(
-            f"{folder}: training images are {train[0].shape[1:]} and test images "
-            f"{test[0].shape[1:]} pixels large; expected one size"
+    images, labels, test_images, test_labels = read_mnist(folder)
+    if images.shape[1:] != test_images.shape[1:]:
+        raise DataError(
+            f"{folder}: training images of {images.shape[1:]} pixels and test images of "
+            f"{test_images.shape[1:]}; expected one size"
         )
-    if min(train[0].shape[1:]) < 4:
-        raise idx.DataFileError(
-            f"{folder}: images are {train[0].shape[1:]} pixels large; expected at least 4 x 4"
+    if not (images.size and test_images.size) or min(images.shape[1:]) < 4:
+        raise DataError(
+            f"{folder}: images of shape {images.shape} and {test_images.shape}; expected some of "
+            "each, of at least 4 x 4 pixels"
         )
-    return digits(str(folder), train, test)
+    return digits(str(folder), (images, labels), (test_images, test_labels))

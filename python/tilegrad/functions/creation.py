@@ -109,7 +109,7 @@ def asarray(
         result = _shape.copy(result)
     elif copy is False and dtype is not None and getattr(obj, "dtype", dtype) != dtype:
         raise ValueError(f"asarray: {obj.dtype} does not become {np.dtype(dtype)} without a copy")
-    return result.requires_grad_() if requires_grad else result  # type: ignore[attr-defined, no-any-return]
+    return result.requires_grad_() if requires_grad else result  # type: ignore[attr-defined]
 
 
 def from_numpy(array: Any) -> Tensor:
@@ -186,7 +186,7 @@ def full(
     return _leaf(np.full(sizes_of((size,)), entries, dtype), requires_grad)
 
 
-def _like(x: Any, dtype: npt.DTypeLike) -> tuple[tuple[int, ...], Any]:
+def _like(x: Any, dtype: Any) -> tuple[tuple[int, ...], Any]:
     return x.shape, x.dtype if dtype is None else np.dtype(dtype)
 
 

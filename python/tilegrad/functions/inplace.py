@@ -215,4 +215,4 @@ def attach(functions: dict[str, Any]) -> None:
         setattr(Tensor, f"__{operator}__", _variant(functions[name], f"__{operator}__"))
     for method in (copy_, fill_, zero_, detach_):
         setattr(Tensor, method.__name__, method)
-    Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+    setattr(Tensor, "__setitem__", setitem)  # noqa: B010  (for the type checker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def _pow(self: Tensor, other: Any) -> Any:
     return _power(self, other)
 
 
-_ARITHMETIC = {
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": arithmetic.add,
     "sub": arithmetic.subtract,
     "mul": arithmetic.multiply,
@@ -36,7 +37,7 @@ _ARITHMETIC = {
     "lshift": comparison.left_shift,
     "rshift": comparison.right_shift,
 }
-_COMPARISON = {
+_COMPARISON: dict[str, Callable[..., Any]] = {
     "eq": comparison.equal,
     "ne": comparison.not_equal,
     "lt": comparison.less,

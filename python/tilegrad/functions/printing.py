@@ -41,7 +41,8 @@ class _Format:
 
 
 def _text(array: Any, prefix: str) -> str:
-    formatter = {"float_kind": _aligned(array)} if array.dtype.kind == "f" and array.size else None
+    aligns = array.dtype.kind == "f" and array.size
+    formatter: Any = {"float_kind": _aligned(array)} if aligns else None
     return np.array2string(
         array, separator=", ", prefix=prefix, threshold=1000, edgeitems=3, max_line_width=80,
         formatter=formatter,
@@ -69,7 +70,7 @@ def representation(self: Tensor) -> str:
     if array.dtype not in _USUAL:
         parts.append(f"dtype={array.dtype}")
     if self.grad_fn is not None:
-        node = getattr(self.grad_fn, "node", self.grad_fn)
+        node: Any = getattr(self.grad_fn, "node", self.grad_fn)
         parts.append(f"grad_fn=<{node.op.name}>")
     elif self._requires_grad:
         parts.append("requires_grad=True")

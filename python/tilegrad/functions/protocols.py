@@ -13,7 +13,7 @@ import numpy as np
 from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions import elementwise, products, reductions, shaping
-from tilegrad.ops import comparison, cumulative, selection
+from tilegrad.ops import arithmetic, comparison, cumulative, selection
 from tilegrad.ops.power import power
 from tilegrad.ops.selection import where
 
@@ -32,15 +32,15 @@ _UFUNCS: dict[Any, Any] = {
     if hasattr(elementwise, name)
 }
 _UFUNCS |= {
-    np.add: elementwise._a.add,
-    np.subtract: elementwise._a.subtract,
-    np.divide: elementwise._a.divide,
+    np.add: arithmetic.add,
+    np.subtract: arithmetic.subtract,
+    np.divide: arithmetic.divide,
     np.equal: comparison.equal,
     np.power: power,
     np.float_power: power,
     np.matmul: products.matmul,
-    np.rint: elementwise._a.round,
-    np.fabs: elementwise._a.absolute,
+    np.rint: arithmetic.round,
+    np.fabs: arithmetic.absolute,
     np.invert: comparison.bitwise_not,
     np.left_shift: comparison.left_shift,
     np.right_shift: comparison.right_shift,

@@ -62,7 +62,7 @@ class Generator:
 
 
 #: The generator used where none is named.
-default_generator = Generator(np.random.SeedSequence().entropy % 2**63)  # type: ignore[operator, arg-type]
+default_generator = Generator(np.random.SeedSequence().entropy % 2**63)  # type: ignore[operator]
 
 
 def manual_seed(seed: int) -> Generator:
@@ -117,7 +117,7 @@ def stream(generator: Any = None) -> np.random.Generator:
     """The NumPy generator behind ``generator``: ours, NumPy's own, or the default one."""
     if generator is None:
         return default_generator.numpy
-    return generator.numpy if isinstance(generator, Generator) else generator  # type: ignore[no-any-return]
+    return generator.numpy if isinstance(generator, Generator) else generator
 
 
 def _uniform(shape: tuple[int, ...], dtype: Any, generator: Any) -> Any:

@@ -242,7 +242,7 @@ def searchsorted(
     keys, wanted = _values(sorted_sequence), _values(values)
     if sorter is not None:
         keys = np.take_along_axis(keys, _values(sorter), -1)
-    where_ = "right" if right or side == "right" else "left"
+    where_: Any = "right" if right or side == "right" else "left"
     if keys.ndim == 1:
         found = np.searchsorted(keys, wanted, where_)
     else:

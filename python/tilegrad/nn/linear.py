@@ -269,7 +269,8 @@ class Embedding(Module):
         table = embeddings if isinstance(embeddings, Tensor) else Tensor(np.asarray(embeddings))
         if table.ndim != 2:
             raise ValueError(f"Embedding: the table must be a matrix, not of shape {table.shape}")
+        rows, width = table.shape
         return cls(
-            *table.shape, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+            rows, width, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq, sparse=sparse, _weight=table, _freeze=freeze,
         )  # fmt: skip

@@ -147,7 +147,7 @@ class Module(StateMixin):
                 )
             entries.pop(name, None)
             for registry in (self._parameters, self._buffers, self._modules):
-                registry.pop(name, None)  # type: ignore[attr-defined]
+                registry.pop(name, None)
             if isinstance(value, Parameter):
                 self._parameters[name] = value
             elif isinstance(value, Module):
@@ -155,19 +155,20 @@ class Module(StateMixin):
             else:
                 self.register_buffer(name, value, value.persistent)
             return
-        for registry, kind in (
+        kinds: tuple[tuple[Any, str], ...] = (
             (entries.get("_parameters"), "a Parameter"),
             (entries.get("_modules"), "a Module"),
             (entries.get("_buffers"), "a tensor"),
-        ):
-            if registry and name in registry:
+        )
+        for table, kind in kinds:
+            if table and name in table:
                 allowed = value is None or (kind == "a tensor" and isinstance(value, Tensor))
                 if not allowed:
                     raise TypeError(
                         f"{type(self).__name__}.{name} is registered: assign {kind} or None, not "
                         f"{type(value).__name__}"
                     )
-                registry[name] = value
+                table[name] = value
                 return
         super().__setattr__(name, value)
 
@@ -182,7 +183,7 @@ class Module(StateMixin):
     def __delattr__(self, name: str) -> None:
         for registry in (self._parameters, self._buffers, self._modules):
             if name in registry:
-                del registry[name]  # type: ignore[attr-defined]
+                del registry[name]
                 self._non_persistent_buffers.discard(name)
                 return
         super().__delattr__(name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.op import Op, Rule
-from tilegrad.autograd.rules import parameters
+from tilegrad.autograd.op import Op
+from tilegrad.autograd.rules import Rule, parameters
 
 
 def elementwise(

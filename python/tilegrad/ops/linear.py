@@ -86,7 +86,9 @@ linear = Op(
 
 #: ``relu(linear(x, weight, bias))`` in one pass.
 linear_relu = Op(
-    "linear_relu", lambda x, weight, bias: _affine(x, weight, bias, "relu"), inputs=["x", "weight", "bias"],
+    "linear_relu",
+    lambda x, weight, bias: _affine(x, weight, bias, "relu"),
+    inputs=["x", "weight", "bias"],
     vjp={"x weight bias": _pull_relu},
     jvp={
         "x": lambda t, weight, out: relu_grad(linear(t, weight, None), out),

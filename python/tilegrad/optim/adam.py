@@ -55,7 +55,7 @@ class Adam(Optimizer):
 
     def _update(self, group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        options = {
+        options: dict[str, Any] = {
             "lr": number(group["lr"]), "beta1": number(beta1), "beta2": number(beta2),
             "eps": number(group["eps"]), "weight_decay": number(group["weight_decay"]),
             "decoupled": bool(group.get("decoupled_weight_decay", False)),

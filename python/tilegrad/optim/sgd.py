@@ -48,7 +48,7 @@ class SGD(Optimizer):
 
     def _update(self, group: dict[str, Any]) -> None:
         momentum = number(group["momentum"])
-        options = {
+        options: dict[str, Any] = {
             "lr": number(group["lr"]), "momentum": momentum,
             "dampening": number(group["dampening"]),
             "weight_decay": number(group["weight_decay"]), "nesterov": bool(group["nesterov"]),
