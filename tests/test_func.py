@@ -169,7 +169,7 @@ def test_second_derivatives(name):
 
 
 @pytest.mark.parametrize(
-    "outer", itertools.product([func.jacrev, func.jacfwd], repeat=2), ids=lambda o: "-".join(
+    "outer", list(itertools.product([func.jacrev, func.jacfwd], repeat=2)), ids=lambda o: "-".join(
         t.__name__ for t in o
     )
 )  # fmt: skip

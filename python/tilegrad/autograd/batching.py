@@ -226,12 +226,8 @@ def _spread_axes(array: Array, have: tuple[Level, ...], want: tuple[Level, ...])
     if have == want:
         return array
     index: list[Any] = [slice(None) if level in have else None for level in want]
-<<<<<<< HEAD
     spread: Array = array[tuple(index)]
     return spread
-=======
-    return np.asarray(array[tuple(index)])
->>>>>>> 4785b05 (Make the whole tree pass ruff, mypy --strict and clang-format; read MNIST through tg.data)
 
 
 # ---- the general rules -------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from tilegrad.functions import (
     shaping,
     sorting,
 )
-from tilegrad.functions.axes import sizes_of
 from tilegrad.ops import shape as _shape
 
 _MODULES = (
@@ -158,10 +157,6 @@ _OWN: dict[str, Any] = {
     "requires_grad_": _requires_grad_,
     "size": _size,
     "stride": lambda self: tuple(n // self._array.itemsize for n in self._array.strides),
-<<<<<<< HEAD
-=======
-    "sum_to_size": lambda self, *shape: _shape.sum_to(self, sizes_of(shape)),
->>>>>>> 4785b05 (Make the whole tree pass ruff, mypy --strict and clang-format; read MNIST through tg.data)
     "to": _to,
     "tolist": lambda self: self._array.tolist(),
     "type_as": lambda self, other: _to(self, dtype=other.dtype),

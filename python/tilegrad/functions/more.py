@@ -10,7 +10,7 @@ import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions import cumulative, indexing, products, shaping
-from tilegrad.functions.axes import normal_axis
+from tilegrad.functions.axes import normal_axis, sizes_of
 from tilegrad.functions.reductions import norm
 from tilegrad.ops import arithmetic as _a
 from tilegrad.ops import shape as _shape
@@ -181,14 +181,15 @@ def _along(x: Any, matrix: Any, axis: int) -> Any:
 def _difference_matrix(x: Any, axis: int, step: Any, edge_order: int) -> Any:
     """The matrix of numpy.gradient, which is linear, along one axis."""
     n = x.shape[axis]
-    step = _values(step).astype(x.dtype) if np.ndim(_values(step)) else float(step)
-    columns = np.gradient(np.eye(n, dtype=np.float64), step, axis=0, edge_order=edge_order)
+    spacing: Any = _values(step).astype(x.dtype) if np.ndim(_values(step)) else float(step)
+    gradient: Any = np.gradient  # its overloads know no axis here
+    columns = gradient(np.eye(n, dtype=np.float64), spacing, axis=0, edge_order=edge_order)
     return np.asarray(columns, x.dtype)
 
 
 def sum_to_size(x: Any, *size: Any) -> Any:
     """``x`` summed down to a shape that broadcasts to its own."""
-    shape = shaping.sizes_of(size)
+    shape = sizes_of(size)
     return _shape.sum_to(x, shape)
 
 
