@@ -7,6 +7,7 @@ from tilegrad.functions.cumulative import *  # noqa: F403
 from tilegrad.functions.dtypes import *  # noqa: F403
 from tilegrad.functions.elementwise import *  # noqa: F403
 from tilegrad.functions.indexing import *  # noqa: F403
+from tilegrad.functions.matrices import *  # noqa: F403
 from tilegrad.functions.more import *  # noqa: F403
 from tilegrad.functions.products import *  # noqa: F403
 from tilegrad.functions.random import *  # noqa: F403

@@ -16,6 +16,7 @@ from tilegrad.functions import (
     elementwise,
     indexing,
     inplace,
+    matrices,
     more,
     operators,
     printing,
@@ -29,7 +30,8 @@ from tilegrad.functions import (
 from tilegrad.ops import shape as _shape
 
 _MODULES = (
-    elementwise, arithmetic, reductions, shaping, products, cumulative, sorting, indexing, more,
+    elementwise, arithmetic, reductions, shaping, products, matrices, cumulative, sorting,
+    indexing, more,
 )  # fmt: skip
 
 #: Public functions that are no methods: their first argument is no tensor to act on.

@@ -348,16 +348,20 @@ def norm(
         return reduction.sum(size, axis, keepdims)
     if p == 0:
         return reduction.sum(_shape.cast(comparison.not_equal(x, 0), x.dtype), axis, keepdims)
+    return _p_norm(size, p, axis, keepdims)
+
+
+def _p_norm(size: Any, p: float, axis: Any, keepdims: bool) -> Any:
+    """(sum size^p)^(1/p) whose subgradient is 0 at entries and at sums that are 0."""
     from tilegrad.ops.power import power
-
-    return _p_root(reduction.sum(power(size, p), axis, keepdims), p, power)
-
-
-def _p_root(total: Any, p: float, power: Any) -> Any:
-    """total^(1/p) whose subgradient at 0 is 0."""
     from tilegrad.ops.selection import is_zero, unless_zero, where
 
-    return where(is_zero(total), 0.0, power(unless_zero(total), 1.0 / p))
+    # Below 0 one entry of 0 makes the norm 0: its power is infinite.
+    at_zero = 0.0 if p > 0 else np.inf
+    terms = where(is_zero(size), at_zero, power(unless_zero(size), p))
+    total = reduction.sum(terms, axis, keepdims)
+    nothing = comparison.logical_or(is_zero(total), comparison.isinf(total))
+    return where(nothing, power(total, 1.0 / p), power(where(nothing, 1.0, total), 1.0 / p))
 
 
 __all__ = [

@@ -4,7 +4,7 @@ All functions take stacks of matrices on their last two axes. On arrays they ret
 """
 
 from tilegrad.linalg.determinants import adjugate, cofactor, det, logdet, slogdet
-from tilegrad.linalg.elimination import elementary, lu, lu_factor, lu_solve, rref
+from tilegrad.linalg.elimination import elementary, lu, lu_factor, lu_factor_ex, lu_solve, rref
 from tilegrad.linalg.factorizations import (
     cholesky,
     cholesky_ex,
@@ -32,6 +32,7 @@ from tilegrad.linalg.norms import cond, matrix_norm, norm, vector_norm
 from tilegrad.linalg.products import (
     cross,
     diagonal,
+    householder_product,
     matmul,
     matrix_transpose,
     multi_dot,
@@ -61,10 +62,10 @@ from tilegrad.ops.linalg_checks import LinAlgError
 __all__ = [
     "LinAlgError", "LstsqResult", "adjugate", "cholesky", "cholesky_ex", "cholesky_inverse",
     "cholesky_solve", "cofactor", "cond", "cross", "det", "diagonal", "diagonalize", "eig", "eigh",
-    "eigvals", "eigvalsh", "elementary", "expm", "expm_frechet", "funm", "inv", "inv_ex", "logdet",
-    "logm", "lstsq", "lu", "lu_factor", "lu_solve", "matmul", "matrix_exp", "matrix_norm",
-    "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "nullspace", "outer",
-    "pinv", "qr", "rref", "similar", "slogdet", "solve", "solve_ex", "solve_triangular", "sqrtm",
-    "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve", "trace", "vander", "vecdot",
-    "vector_norm",
+    "eigvals", "eigvalsh", "elementary", "expm", "expm_frechet", "funm", "householder_product",
+    "inv", "inv_ex", "logdet", "logm", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve",
+    "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose",
+    "multi_dot", "norm", "nullspace", "outer", "pinv", "qr", "rref", "similar", "slogdet", "solve",
+    "solve_ex", "solve_triangular", "sqrtm", "svd", "svdvals", "tensordot", "tensorinv",
+    "tensorsolve", "trace", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tilegrad.linalg.operands import as_columns, matrix, operand, without_last
+from tilegrad.linalg.operands import as_columns, like, matrix, operand, without_last
 from tilegrad.ops import linalg_factor
 from tilegrad.ops.arithmetic import add
 from tilegrad.ops.linalg_checks import matrices
@@ -54,7 +54,7 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
     if n > k:  # the columns right of it are L U2
         right = solve_triangular(rows(L, 0, k), columns(permuted, k, None), False, True)
         U = concatenate(U, right, axis=-1)
-    return LUResult(permutation, L, U)
+    return LUResult(like(A, permutation), L, U)
 
 
 class LUFactor(NamedTuple):
@@ -83,7 +83,13 @@ def lu_factor(A: Any, *, pivot: bool = True) -> LUFactor:
             j = int(np.flatnonzero(current == order[place][i])[0])
             exchanges[(*place, i)] = j + 1
             current[[i, j]] = current[[j, i]]
-    return LUFactor(packed, exchanges)
+    return LUFactor(packed, like(packed, exchanges))
+
+
+def lu_factor_ex(A: Any, *, pivot: bool = True, check_errors: bool = False) -> Any:
+    """As :func:`lu_factor`, with an integer that is 0."""
+    packed, exchanges = lu_factor(A, pivot=pivot)
+    return packed, exchanges, like(packed, np.zeros(packed.shape[:-2], np.int32))
 
 
 def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False) -> Any:

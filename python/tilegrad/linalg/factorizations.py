@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.linalg.operands import matrix, mirrored
+from tilegrad.linalg.operands import is_symmetric, like, matrix, mirrored
 from tilegrad.ops import linalg_factor, linalg_spectral
-from tilegrad.ops.linalg_gauge import columns
+from tilegrad.ops.linalg_gauge import columns, values
 from tilegrad.ops.linalg_solve import solve
 from tilegrad.ops.linalg_spectral import diagonal_matrix
 from tilegrad.ops.products import bmm, transpose
@@ -56,7 +56,7 @@ def cholesky(A: Any, *, upper: bool = False) -> Any:
 def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False) -> Any:
     """The factor and an integer that is 0: what has no factor raises, as in :func:`cholesky`."""
     factor = cholesky(A, upper=upper)
-    return factor, np.zeros(factor.shape[:-2], np.int32)
+    return factor, like(factor, np.zeros(factor.shape[:-2], np.int32))
 
 
 def qr(A: Any, mode: str = "reduced") -> Any:
@@ -122,9 +122,8 @@ def diagonalize(A: Any) -> DiagonalizeResult:
     np.False_
     """
     A = matrix("diagonalize", A)
-    array = np.asarray(getattr(A, "_array", A))
-    is_symmetric = np.array_equal(array, np.swapaxes(array, -1, -2))
-    w, p = linalg_spectral.eigh(A) if is_symmetric else linalg_spectral.eig(A)
+    found = linalg_spectral.eigh(A) if is_symmetric(values(A)) else linalg_spectral.eig(A)
+    w, p = found
     return DiagonalizeResult(p, diagonal_matrix(w))
 
 

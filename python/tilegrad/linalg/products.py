@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from tilegrad.functions import products as _functions
-from tilegrad.linalg.operands import axes_last, matrix, operand
-from tilegrad.ops.arithmetic import multiply, subtract
+from tilegrad.linalg.operands import like, matrix, operand
+from tilegrad.ops.arithmetic import add, multiply, subtract
 from tilegrad.ops.cumulative import cumprod
 from tilegrad.ops.linalg_checks import LinAlgError
 from tilegrad.ops.products import bmm, transpose
 from tilegrad.ops.reduction import sum
-from tilegrad.ops.shape import concatenate, expand, reshape, roll
+from tilegrad.ops.shape import concatenate, expand, getitem, reshape, roll, tril
 from tilegrad.ops.shape import diagonal as _diagonal
 
 matmul = _functions.matmul
+tensordot = _functions.tensordot
 
 
 def matrix_transpose(A: Any) -> Any:
@@ -54,29 +55,6 @@ def vecdot(x: Any, y: Any, *, dim: int = -1, axis: int | None = None) -> Any:
     return sum(multiply(operand(x), operand(y)), dim if axis is None else axis)
 
 
-def tensordot(a: Any, b: Any, dims: Any = 2, *, axes: Any = None) -> Any:
-    """The product over pairs of axes, as one matrix product."""
-    axes = dims if axes is None else axes
-    a, b = operand(a), operand(b)
-    if isinstance(axes, int):
-        left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
-    else:
-        left, right = ((x,) if isinstance(x, int) else tuple(x) for x in axes)
-    left, right = tuple(i % a.ndim for i in left), tuple(i % b.ndim for i in right)
-    sizes = [a.shape[i] for i in left], [b.shape[i] for i in right]
-    if sizes[0] != sizes[1]:
-        raise ValueError(
-            f"tensordot: shapes {a.shape} and {b.shape}: axes {left} and {right} have sizes "
-            f"{sizes[0]} and {sizes[1]}"
-        )
-    rows = tuple(n for i, n in enumerate(a.shape) if i not in left)
-    columns = tuple(n for i, n in enumerate(b.shape) if i not in right)
-    size = int(np.prod(sizes[0]))
-    flat_a = reshape(axes_last(a, left), (int(np.prod(rows)), size))
-    flat_b = reshape(axes_last(b, right), (int(np.prod(columns)), size))
-    return reshape(bmm(flat_a, transpose(flat_b)), rows + columns)
-
-
 def cross(x: Any, y: Any, *, dim: int = -1, axis: int | None = None) -> Any:
     """Cross products of 3-vectors along an axis, with broadcasting.
 
@@ -99,7 +77,7 @@ def vander(x: Any, N: int | None = None) -> Any:
     """Vandermonde matrices (..., n) -> (..., n, N): powers 0 to N - 1 of each entry as rows."""
     x = operand(x)
     if x.ndim == 0:
-        raise ValueError("vander: needs a vector, got a number")
+        x = reshape(x, (1,))
     N = x.shape[-1] if N is None else N
     column = reshape(x, (*x.shape, 1))
     ones = np.ones(column.shape, x.dtype)
@@ -107,6 +85,29 @@ def vander(x: Any, N: int | None = None) -> Any:
         return ones[..., :N]
     powers = cumprod(expand(column, (*x.shape, N - 1)), -1)
     return concatenate(ones, powers, axis=-1)
+
+
+def householder_product(A: Any, tau: Any) -> Any:
+    """The first columns of the product of reflections ``I - tau_i v_i v_i^T`` (LAPACK's orgqr).
+
+    Args:
+        A: (..., m, n); v_i is column i below the diagonal, with 1 on it and 0 above.
+        tau: (..., k), k <= n <= m.
+    """
+    A, tau = matrix("householder_product", A), operand(tau)
+    m, n = A.shape[-2:]
+    if tau.shape[-1] > n or n > m:
+        raise LinAlgError(
+            f"householder_product: shapes {A.shape} and {tau.shape} do not fit: needs rows >= "
+            "columns >= reflections"
+        )
+    v = add(tril(A, -1), np.eye(m, n, dtype=A.dtype))
+    result: Any = np.eye(m, n, dtype=A.dtype)
+    for i in reversed(range(tau.shape[-1])):
+        column = getitem(v, (..., slice(i, i + 1)))
+        scaled = multiply(column, getitem(tau, (..., slice(i, i + 1), None)))
+        result = subtract(result, bmm(scaled, bmm(transpose(column), result)))
+    return expand(result, A.shape) if tau.shape[-1] else like(A, expand(result, A.shape))
 
 
 def multi_dot(tensors: Sequence[Any]) -> Any:

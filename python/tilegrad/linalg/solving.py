@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.linalg.operands import as_columns, axes_last, matrix, mirrored, operand, without_last
+from tilegrad.linalg.operands import (
+    as_columns,
+    axes_last,
+    like,
+    matrix,
+    mirrored,
+    operand,
+    without_last,
+)
 from tilegrad.ops import linalg_factor, linalg_solve
 from tilegrad.ops.arithmetic import square, subtract
 from tilegrad.ops.linalg_checks import LinAlgError, matrices
@@ -33,7 +41,7 @@ def inv(A: Any) -> Any:
 def inv_ex(A: Any, *, check_errors: bool = False) -> Any:
     """The inverse and an integer that is 0: a singular matrix raises, as in :func:`inv`."""
     result = inv(A)
-    return result, np.zeros(result.shape[:-2], np.int32)
+    return result, like(result, np.zeros(result.shape[:-2], np.int32))
 
 
 def solve(A: Any, B: Any, *, left: bool = True) -> Any:
@@ -59,7 +67,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Any:
 def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:
     """The solution and an integer that is 0: a singular matrix raises, as in :func:`solve`."""
     result = solve(A, B, left=left)
-    return result, np.zeros(np.shape(values(A))[:-2], np.int32)
+    return result, like(result, np.zeros(np.shape(values(operand(A)))[:-2], np.int32))
 
 
 def solve_triangular(
@@ -101,7 +109,7 @@ def pinv(
     """
     A = matrix("pinv", A)
     if hermitian:
-        A = mirrored("pinv", A, "L")
+        A = linalg_factor.symmetric(mirrored("pinv", A, "L"))
     rtol = rcond if rtol is None else rtol
     return linalg_solve.pinv(A, _plain(rtol), _plain(atol), hermitian)
 
@@ -160,10 +168,10 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     if full and m > n:
         residuals = sum(square(subtract(bmm(A, X), B)), -2)
     else:
-        residuals = np.zeros((0,), values(X).dtype)
+        residuals = like(X, np.zeros((0,), values(X).dtype))
     if is_vector:
         X = without_last(X)
-    return LstsqResult(X, residuals, rank, s)
+    return LstsqResult(X, residuals, like(X, rank), like(X, s))
 
 
 def tensorinv(A: Any, ind: int = 2) -> Any:
