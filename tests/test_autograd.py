@@ -139,6 +139,46 @@ class TestGrad:
         assert x.grad.item() == 12.0
 
 
+class TestMutation:
+    def test_saved_input_changed(self):
+        x = leaf(1.0, 2.0)
+        w = tg.tensor(np.array([3.0, 4.0]))
+        y = (x * w).sum()
+        w += 1.0
+        with pytest.raises(RuntimeError, match="changed in place"):
+            y.backward()
+
+    def test_saved_result_changed(self):
+        x = leaf(1.0, 2.0)
+        y = x.exp()
+        y *= 2.0
+        with pytest.raises(RuntimeError, match="changed in place"):
+            y.sum().backward()
+
+    def test_unsaved_input_may_change(self):
+        x = leaf(1.0)
+        y = x * 2.0
+        z = y + 1.0
+        y += 1.0
+        z.sum().backward()
+        assert x.grad.item() == 2.0
+
+    def test_view_of_changed_memory(self):
+        x = leaf(1.0, 2.0) * 1.0
+        view = x[0]
+        x *= 2.0
+        with pytest.raises(RuntimeError, match="changed in place"):
+            (view * 3.0).sum().backward()
+
+    def test_leaf_in_place(self):
+        x = leaf(1.0)
+        with pytest.raises(RuntimeError, match="leaf"):
+            x += 1.0
+        with tg.no_grad():
+            x += 1.0
+        assert x.item() == 2.0
+
+
 class TestHooks:
     def test_order_replacement_and_removal(self):
         x = leaf(1.0)
@@ -261,6 +301,13 @@ class TestFunction:
         assert g.item() == 12.0
         with pytest.raises(RuntimeError, match="once_differentiable"):
             g.sum().backward()
+
+    def test_saved_input_changed_in_place(self):
+        x = leaf(2.0) * 1.0
+        y = Cube.apply(x)
+        x += 1.0
+        with pytest.raises(RuntimeError, match="changed in place"):
+            y.sum().backward()
 
 
 class TestCheckpoint:

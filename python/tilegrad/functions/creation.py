@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions.axes import sizes_of
 from tilegrad.ops import shape as _shape
@@ -126,6 +127,7 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
     return Tensor(array)
 
 
+@opaque
 def scalar_tensor(
     value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
@@ -137,6 +139,7 @@ def scalar_tensor(
 # ---- constant entries ----------------------------------------------------------------------------
 
 
+@opaque
 def zeros(
     *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
     shape: Any = None,
@@ -151,6 +154,7 @@ def zeros(
                 requires_grad=requires_grad, device=device)  # fmt: skip
 
 
+@opaque
 def ones(
     *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
     shape: Any = None,
@@ -160,6 +164,7 @@ def ones(
                 requires_grad=requires_grad, device=device)  # fmt: skip
 
 
+@opaque
 def empty(
     *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
     shape: Any = None,
@@ -170,6 +175,7 @@ def empty(
     return _leaf(np.empty(shape, DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
 
 
+@opaque
 def full(
     size: Any,
     fill_value: Any = 0.0,
@@ -190,6 +196,7 @@ def _like(x: Any, dtype: Any) -> tuple[tuple[int, ...], Any]:
     return x.shape, x.dtype if dtype is None else np.dtype(dtype)
 
 
+@opaque
 def zeros_like(
     x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
@@ -198,6 +205,7 @@ def zeros_like(
     return full(shape, 0, dtype=dtype, requires_grad=requires_grad, device=device)
 
 
+@opaque
 def ones_like(
     x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
@@ -206,6 +214,7 @@ def ones_like(
     return full(shape, 1, dtype=dtype, requires_grad=requires_grad, device=device)
 
 
+@opaque
 def empty_like(
     x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
@@ -214,6 +223,7 @@ def empty_like(
     return empty(shape, dtype=dtype, requires_grad=requires_grad, device=device)
 
 
+@opaque
 def full_like(
     x: Any, fill_value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *,
     device: Any = None,
@@ -230,6 +240,7 @@ def _number(value: Any) -> Any:
     return value.item() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
 
 
+@opaque
 def arange(
     start: Any, end: Any = None, step: Any = 1, *, stop: Any = None, dtype: npt.DTypeLike = None,
     requires_grad: bool = False, device: Any = None,
@@ -248,6 +259,7 @@ def arange(
     return _leaf((start + np.arange(count) * step).astype(dtype), requires_grad)
 
 
+@opaque
 def linspace(
     start: Any, end: Any = None, steps: int = 100, *, stop: Any = None, num: int | None = None,
     dtype: npt.DTypeLike = None, endpoint: bool = True, requires_grad: bool = False,
@@ -260,6 +272,7 @@ def linspace(
     return _leaf(array.astype(DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
 
 
+@opaque
 def logspace(
     start: Any, end: Any, steps: int = 100, base: float = 10.0, *, dtype: npt.DTypeLike = None,
     requires_grad: bool = False, device: Any = None,
@@ -270,6 +283,7 @@ def logspace(
     return _leaf(array.astype(DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
 
 
+@opaque
 def eye(
     n: int, m: int | None = None, *, k: int = 0, dtype: npt.DTypeLike = None,
     requires_grad: bool = False, device: Any = None,
@@ -280,6 +294,7 @@ def eye(
     return _leaf(np.eye(n, m, k, dtype=dtype), requires_grad)
 
 
+@opaque
 def tril_indices(
     row: int, col: int | None = None, offset: int = 0, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
@@ -289,6 +304,7 @@ def tril_indices(
     return Tensor(np.stack(found).astype(np.int64 if dtype is None else dtype))
 
 
+@opaque
 def triu_indices(
     row: int, col: int | None = None, offset: int = 0, *, dtype: Any = None, device: Any = None
 ) -> Tensor:

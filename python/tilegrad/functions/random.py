@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilegrad.autograd.checkpoint import set_random_state
+from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions.axes import sizes_of
 from tilegrad.functions.creation import _leaf, check_device
@@ -132,6 +133,7 @@ def _normal(shape: tuple[int, ...], dtype: Any, generator: Any) -> Any:
     return stream(generator).standard_normal(shape, draw).astype(dtype, copy=False)
 
 
+@opaque
 def rand(
     *size: Any, generator: Any = None, dtype: npt.DTypeLike = None, requires_grad: bool = False,
     device: Any = None,
@@ -141,6 +143,7 @@ def rand(
     return _leaf(np.asarray(_uniform(sizes_of(size), dtype, generator)), requires_grad)
 
 
+@opaque
 def randn(
     *size: Any, generator: Any = None, dtype: npt.DTypeLike = None, requires_grad: bool = False,
     device: Any = None,
@@ -150,6 +153,7 @@ def randn(
     return _leaf(np.asarray(_normal(sizes_of(size), dtype, generator)), requires_grad)
 
 
+@opaque
 def randint(
     low: int, high: Any = None, size: Any = None, *, generator: Any = None,
     dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
@@ -164,6 +168,7 @@ def randint(
     return _leaf(np.asarray(drawn, np.int64 if dtype is None else dtype), requires_grad)
 
 
+@opaque
 def randperm(
     n: int, *, generator: Any = None, dtype: npt.DTypeLike = None, device: Any = None
 ) -> Tensor:
@@ -172,18 +177,21 @@ def randperm(
     return Tensor(stream(generator).permutation(n).astype(np.int64 if dtype is None else dtype))
 
 
+@opaque
 def rand_like(x: Any, *, dtype: npt.DTypeLike = None, generator: Any = None,
               requires_grad: bool = False, device: Any = None) -> Tensor:  # fmt: skip
     """Uniform on [0, 1) in the shape and dtype of ``x``."""
     return rand(x.shape, generator=generator, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+@opaque
 def randn_like(x: Any, *, dtype: npt.DTypeLike = None, generator: Any = None,
                requires_grad: bool = False, device: Any = None) -> Tensor:  # fmt: skip
     """Standard normal in the shape and dtype of ``x``."""
     return randn(x.shape, generator=generator, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+@opaque
 def randint_like(x: Any, low: int, high: int | None = None, *, dtype: npt.DTypeLike = None,
                  generator: Any = None) -> Tensor:  # fmt: skip
     """Integers in the shape and dtype of ``x``."""
@@ -194,6 +202,7 @@ def _values(x: Any) -> Any:
     return x._array if isinstance(x, Tensor) else np.asarray(x)
 
 
+@opaque
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None,
     dtype: npt.DTypeLike = None,
@@ -207,6 +216,7 @@ def normal(
     return Tensor(np.asarray(_normal(shape, dtype, generator) * std + mean, dtype))
 
 
+@opaque
 def bernoulli(x: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with probability ``x`` (or ``p``), else 0, in the dtype of ``x``."""
     chance = _values(x) if p is None else p
@@ -214,6 +224,7 @@ def bernoulli(x: Any, p: float | None = None, *, generator: Any = None) -> Tenso
     return Tensor(np.asarray(drawn).astype(x.dtype))
 
 
+@opaque
 def multinomial(
     weights: Any, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -236,21 +247,25 @@ def _refill(tensor: Tensor, values: Any) -> Tensor:
     return tensor.copy_(Tensor(np.asarray(values).astype(tensor.dtype)))  # type: ignore[attr-defined, no-any-return]
 
 
+@opaque
 def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
     """Uniform on [low, high), in place."""
     return _refill(self, low + (high - low) * _uniform(self.shape, self.dtype, generator))
 
 
+@opaque
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Normal, in place."""
     return _refill(self, mean + std * _normal(self.shape, self.dtype, generator))
 
 
+@opaque
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """1 with probability ``p``, else 0, in place."""
     return _refill(self, stream(generator).random(self.shape) < _values(p))
 
 
+@opaque
 def random_(
     self: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None
 ) -> Tensor:
@@ -260,6 +275,7 @@ def random_(
     return _refill(self, stream(generator).integers(low, high, self.shape))
 
 
+@opaque
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Exponential with rate ``lambd``, in place."""
     return _refill(self, stream(generator).exponential(1 / lambd, self.shape))

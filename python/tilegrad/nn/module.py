@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn.hooks import BackwardHooks, RemovableHandle
 from tilegrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
@@ -366,6 +367,7 @@ class Module(StateMixin):
             parameter.requires_grad = requires_grad
         return self
 
+    @opaque
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
         for parameter in self.parameters():

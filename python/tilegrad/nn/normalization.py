@@ -6,10 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.recording import leaving, opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F
 from tilegrad.nn.linear import check_device, empty
 from tilegrad.nn.module import Module
+
+
+@opaque
+def _count_batch(counter: Tensor) -> None:
+    counter._array += 1
+    counter._bump_version()
 
 
 class _Running(Module):
@@ -98,11 +105,10 @@ class _BatchNorm(_Running):
         self._check_input(input)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            counter = self.num_batches_tracked
-            counter._array += 1
-            counter._bump_version()
+            _count_batch(self.num_batches_tracked)
             if self.momentum is None:  # the plain average of all batches
-                factor = 1.0 / float(counter._array)
+                leaving("the average of all batches")
+                factor = 1.0 / float(self.num_batches_tracked._array)
         by_batch = self.training or (self.running_mean is None and self.running_var is None)
         tracked = not self.training or self.track_running_stats
         return F.batch_norm(

@@ -73,6 +73,9 @@ concatenate = linear("concatenate", _concatenate, "*", batch="concatenate", each
 
 
 def _getitem(x: Any, index: Any) -> Any:
+    if is_basic(index):  # a view also where every axis is indexed: NumPy would give a number
+        parts = index if isinstance(index, tuple) else (index,)
+        return x[parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)]
     return np.asarray(np.asarray(x)[index])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.modes import enable_grad
+from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn.hooks import RemovableHandle
 from tilegrad.nn.module import clear_gradient
@@ -86,6 +87,12 @@ class Optimizer:
             group.setdefault(name, default)
         self.param_groups.append(group)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:  # a replay of a recorded step calls it again
+            cls.step = opaque(cls.step)  # type: ignore[method-assign]
+
+    @opaque
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
         for group in self.param_groups:
@@ -96,6 +103,7 @@ class Optimizer:
                     clear_gradient(param, False)
 
     # ---- stepping ---------------------------------------------------------------------------
+    @opaque
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.recording import opaque
 from tilegrad.functions.random import stream
 from tilegrad.nn.functional.activation import SELU_ALPHA, SELU_SCALE, in_place
 from tilegrad.ops.arithmetic import add, multiply
@@ -22,16 +23,21 @@ def _kept(shape: tuple[int, ...], p: float, generator: Any) -> np.ndarray[Any, A
     return stream(generator).random(shape, dtype=np.float32) >= np.float32(p)
 
 
+@opaque
+def _mask(shape: tuple[int, ...], p: float, dtype: Any, generator: Any) -> np.ndarray[Any, Any]:
+    """0 with probability ``p``, else ``1 / (1 - p)``."""
+    if p == 1:
+        return np.zeros(shape, dtype)
+    mask = _kept(shape, p, generator).astype(dtype)
+    mask *= dtype.type(1 / (1 - p))
+    return mask
+
+
 def _drop(op: str, x: Any, p: float, shape: Any, training: bool, inplace: bool, gen: Any) -> Any:
     _check(op, p)
     if not training or p == 0:
         return x
-    if p == 1:
-        mask = np.zeros(shape, x.dtype)
-    else:
-        mask = _kept(shape, p, gen).astype(x.dtype)
-        mask *= x.dtype.type(1 / (1 - p))
-    y = multiply(x, mask)
+    y = multiply(x, _mask(tuple(shape), p, x.dtype, gen))
     return in_place(x, y) if inplace else y
 
 
@@ -87,6 +93,16 @@ def dropout3d(
     return _channelwise("dropout3d", 3, input, p, training, inplace, generator)
 
 
+@opaque
+def _affine_mask(shape: tuple[int, ...], p: float, dtype: Any, generator: Any) -> tuple[Any, Any]:
+    """Scale and shift that drop entries to SELU's floor and keep the mean."""
+    floor = -SELU_SCALE * SELU_ALPHA
+    a = ((1 - p) * (1 + p * floor**2)) ** -0.5
+    kept = _kept(shape, p, generator)
+    shift = np.where(kept, 0.0, floor) * a - a * p * floor
+    return (kept * a).astype(dtype), shift.astype(dtype)
+
+
 def _alpha_drop(op: str, x: Any, p: float, shape: Any, training: bool, gen: Any) -> Any:
     """Dropout to SELU's floor, with the affine map that keeps mean and variance."""
     _check(op, p)
@@ -94,12 +110,7 @@ def _alpha_drop(op: str, x: Any, p: float, shape: Any, training: bool, gen: Any)
         return x
     if p == 1:
         return multiply(x, 0.0)
-    floor = -SELU_SCALE * SELU_ALPHA
-    a = ((1 - p) * (1 + p * floor**2)) ** -0.5
-    kept = _kept(shape, p, gen)
-    scale = (kept * a).astype(x.dtype)
-    # dropped entries hold the floor; all are shifted so that the mean is kept
-    shift = (np.where(kept, 0.0, floor) * a - a * p * floor).astype(x.dtype)
+    scale, shift = _affine_mask(tuple(shape), p, x.dtype, gen)
     return add(multiply(x, scale), shift)
 
 

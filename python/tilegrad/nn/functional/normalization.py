@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.ops import normalization as ops
 from tilegrad.ops.arithmetic import absolute, add, divide, multiply, square
@@ -28,6 +29,22 @@ def _store(buffer: Any, values: Any) -> None:
         buffer._bump_version()
     else:
         buffer[...] = values
+
+
+@opaque
+def _update_running(running: Any, found: Any, momentum: float, correction: float) -> None:
+    """Move running statistics towards those ``found`` in a batch."""
+    if running is not None:
+        old = _values(running)
+        _store(running, old + momentum * (_values(found) * correction - old))
+
+
+@opaque
+def _inverse_deviation(variance: Any, eps: float) -> Any:
+    """``1 / sqrt(variance + eps)``, computed in float64."""
+    values = np.asarray(_values(variance))
+    wide = values.astype(np.promote_types(values.dtype, np.float64))
+    return (1 / np.sqrt(wide + eps)).astype(values.dtype)
 
 
 def _channel_check(op: str, x: Any, **parameters: Any) -> None:
@@ -65,12 +82,8 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: running_mean and running_var are needed in evaluation")
-        wide = np.asarray(_values(running_var))
-        rstd = (1 / np.sqrt(wide.astype(np.promote_types(wide.dtype, np.float64)) + eps)).astype(
-            wide.dtype
-        )
         mean = np.asarray(_values(running_mean))
-        return ops.batch_norm_apply(input, weight, bias, mean, rstd)
+        return ops.batch_norm_apply(input, weight, bias, mean, _inverse_deviation(running_var, eps))
     count = input.shape[0] * int(np.prod(input.shape[2:], dtype=np.int64))
     if count == 1:
         raise ValueError(
@@ -78,13 +91,8 @@ def batch_norm(
             "more than one"
         )
     y, mean, _, var = ops.batch_norm(input, weight, bias, eps)
-    if running_mean is not None:
-        old = _values(running_mean)
-        _store(running_mean, old + momentum * (_values(mean) - old))
-    if running_var is not None:
-        old = _values(running_var)
-        unbiased = _values(var) * (count / (count - 1)) if count > 1 else _values(var)
-        _store(running_var, old + momentum * (unbiased - old))
+    _update_running(running_mean, mean, momentum, 1.0)
+    _update_running(running_var, var, momentum, count / (count - 1) if count > 1 else 1.0)
     return y
 
 

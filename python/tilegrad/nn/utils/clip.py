@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import kernels
+from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 
 
@@ -41,6 +42,7 @@ def get_total_norm(
     return Tensor(np.asarray(total, np.result_type(*arrays)))
 
 
+@opaque
 def clip_grads_with_norm_(
     parameters: Any, max_norm: float, total_norm: Any, foreach: bool | None = None
 ) -> None:
@@ -55,6 +57,7 @@ def clip_grads_with_norm_(
         g._bump_version()
 
 
+@opaque
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0,
     error_if_nonfinite: bool = False, foreach: bool | None = None,
@@ -73,6 +76,7 @@ def clip_grad_norm_(
     return total
 
 
+@opaque
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
