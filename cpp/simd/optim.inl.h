@@ -2,12 +2,12 @@
 // python/tilegrad/kernels/optim.py, and through it torch's.
 
 // The gradient to descend: sign and L2 decay.
-template <class T, class Step>
-TILEGRAD_INLINE Vec<T> descent(const Step& step, const T* p, const T* g, int count) {
+template <class T, class Step, class Count>
+TILEGRAD_INLINE Vec<T> descent(const Step& step, const T* p, const T* g, Count count) {
   using V = Vec<T>;
-  V d = V::load(g, count);
+  V d = load_lanes(g, count);
   if (step.maximize) d = -d;
-  if (step.decay) d = d + V::splat(step.weight_decay) * V::load(p, count);
+  if (step.decay) d = d + V::splat(step.weight_decay) * load_lanes(p, count);
   return d;
 }
 
@@ -15,18 +15,18 @@ template <class T>
 void sgd_loop(const SgdStep<T>& given, int64_t n, T* p, const T* g, T* buf) {
   using V = Vec<T>;
   const SgdStep<T> step = given;
-  for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
+  for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
     V d = descent(step, p + i, g + i, count);
     if (step.has_momentum) {
       V velocity = d;
       if (!step.first) {
-        velocity = V::load(buf + i, count) * V::splat(step.momentum) +
+        velocity = load_lanes(buf + i, count) * V::splat(step.momentum) +
                    V::splat(step.one_minus_dampening) * d;
       }
-      velocity.store(buf + i, count);
+      store_lanes(velocity, buf + i, count);
       d = step.nesterov ? d + V::splat(step.momentum) * velocity : velocity;
     }
-    (V::load(p + i, count) - V::splat(step.lr) * d).store(p + i, count);
+    store_lanes(load_lanes(p + i, count) - V::splat(step.lr) * d, p + i, count);
   });
 }
 
@@ -34,22 +34,22 @@ template <class T>
 void adam_loop(const AdamStep<T>& given, int64_t n, T* p, const T* g, T* m, T* v, T* v_max) {
   using V = Vec<T>;
   const AdamStep<T> step = given;
-  for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
+  for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
     const V d = descent(step, p + i, g + i, count);
-    V value = V::load(p + i, count);
+    V value = load_lanes(p + i, count);
     if (step.decoupled) value = value * V::splat(step.keep);
-    V first = V::load(m + i, count);
+    V first = load_lanes(m + i, count);
     first = first + V::splat(step.one_minus_beta1) * (d - first);
-    first.store(m + i, count);
-    V second = V::load(v + i, count) * V::splat(step.beta2);
+    store_lanes(first, m + i, count);
+    V second = load_lanes(v + i, count) * V::splat(step.beta2);
     second = second + V::splat(step.one_minus_beta2) * (d * d);
-    second.store(v + i, count);
+    store_lanes(second, v + i, count);
     if (step.amsgrad) {
-      second = MaxReduction<T>::combine(V::load(v_max + i, count), second);
-      second.store(v_max + i, count);
+      second = MaxReduction<T>::combine(load_lanes(v_max + i, count), second);
+      store_lanes(second, v_max + i, count);
     }
     const V denominator = V::sqrt(second) / V::splat(step.correction) + V::splat(step.eps);
-    (value - V::splat(step.rate) * (first / denominator)).store(p + i, count);
+    store_lanes(value - V::splat(step.rate) * (first / denominator), p + i, count);
   });
 }
 
@@ -58,23 +58,23 @@ void rmsprop_loop(const RmspropStep<T>& given, int64_t n, T* p, const T* g, T* s
                   T* average) {
   using V = Vec<T>;
   const RmspropStep<T> step = given;
-  for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
+  for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
     V d = descent(step, p + i, g + i, count);
-    V second = V::load(square + i, count) * V::splat(step.alpha);
+    V second = load_lanes(square + i, count) * V::splat(step.alpha);
     second = second + V::splat(step.one_minus_alpha) * (d * d);
-    second.store(square + i, count);
+    store_lanes(second, square + i, count);
     if (step.centered) {
-      V mean = V::load(average + i, count);
+      V mean = load_lanes(average + i, count);
       mean = mean + V::splat(step.one_minus_alpha) * (d - mean);
-      mean.store(average + i, count);
+      store_lanes(mean, average + i, count);
       second = second - mean * mean;
     }
     d = d / (V::sqrt(second) + V::splat(step.eps));
     if (step.has_momentum) {
-      d = V::load(buf + i, count) * V::splat(step.momentum) + d;
-      d.store(buf + i, count);
+      d = load_lanes(buf + i, count) * V::splat(step.momentum) + d;
+      store_lanes(d, buf + i, count);
     }
-    (V::load(p + i, count) - V::splat(step.lr) * d).store(p + i, count);
+    store_lanes(load_lanes(p + i, count) - V::splat(step.lr) * d, p + i, count);
   });
 }
 
@@ -82,12 +82,12 @@ template <class T>
 void adagrad_loop(const AdagradStep<T>& given, int64_t n, T* p, const T* g, T* total) {
   using V = Vec<T>;
   const AdagradStep<T> step = given;
-  for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
+  for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
     const V d = descent(step, p + i, g + i, count);
-    const V sum = V::load(total + i, count) + d * d;
-    sum.store(total + i, count);
+    const V sum = load_lanes(total + i, count) + d * d;
+    store_lanes(sum, total + i, count);
     const V scaled = d / (V::sqrt(sum) + V::splat(step.eps));
-    (V::load(p + i, count) - V::splat(step.rate) * scaled).store(p + i, count);
+    store_lanes(load_lanes(p + i, count) - V::splat(step.rate) * scaled, p + i, count);
   });
 }
 

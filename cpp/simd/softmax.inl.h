@@ -1,11 +1,33 @@
 // Rows in at most four passes, each over cache where a row fits: largest element, exponentials,
 // sum, quotient. Exact shapes of the sums: reduce.inl.h.
 
+// How many lanes count: all of them, which masks would slow down, or an int.
+struct AllLanes {};
+
+template <class T>
+TILEGRAD_INLINE Vec<T> load_lanes(const T* p, AllLanes) {
+  return Vec<T>::load(p);
+}
+template <class T>
+TILEGRAD_INLINE Vec<T> load_lanes(const T* p, int count) {
+  return Vec<T>::load(p, count);
+}
+template <class T>
+TILEGRAD_INLINE void store_lanes(Vec<T> v, T* p, AllLanes) {
+  v.store(p);
+}
+template <class T>
+TILEGRAD_INLINE void store_lanes(Vec<T> v, T* p, int count) {
+  v.store(p, count);
+}
+
+// function(i, lanes) for every vector of n elements.
 template <class T, class Function>
 TILEGRAD_INLINE void for_vectors(int64_t n, Function function) {
   constexpr int W = Vec<T>::width;
   int64_t i = 0;
-  for (; i + W <= n; i += W) function(i, W);
+#pragma GCC unroll 2
+  for (; i + W <= n; i += W) function(i, AllLanes{});
   if (i < n) function(i, static_cast<int>(n - i));
 }
 
@@ -16,15 +38,15 @@ TILEGRAD_INLINE T softmax_top(int64_t n, const T* x) {
 
 template <class T>
 TILEGRAD_INLINE T softmax_sum(int64_t n, const T* x) {
-  return reduce_lanes<T, SumReduction>(reduce_row<T, SumReduction>(n, x));
+  return Vec<T>::sum(reduce_row<T, SumReduction>(n, x));
 }
 
 // y = exp(x - shift); their sum.
 template <class T>
 TILEGRAD_INLINE T shifted_exponentials(int64_t n, const T* x, T shift, T* y) {
   using V = Vec<T>;
-  for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
-    Math<T>::exp(V::load(x + i, count) - V::splat(shift)).store(y + i, count);
+  for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
+    store_lanes(Math<T>::exp(load_lanes(x + i, count) - V::splat(shift)), y + i, count);
   });
   return softmax_sum(n, y);
 }
@@ -39,8 +61,8 @@ TILEGRAD_INLINE T scalar_log(T x) {
 template <class T>
 TILEGRAD_INLINE void divide_row(int64_t n, T* y, T divisor) {
   using V = Vec<T>;
-  for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
-    (V::load(y + i, count) / V::splat(divisor)).store(y + i, count);
+  for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
+    store_lanes(load_lanes(y + i, count) / V::splat(divisor), y + i, count);
   });
 }
 
@@ -78,8 +100,8 @@ void log_softmax_rows(int64_t rows, int64_t n, const T* x, T* y) {
   using V = Vec<T>;
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
     const T top = softmax_top(n, x), log_sum = log_sum_of_exponentials(n, x, top);
-    for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
-      ((V::load(x + i, count) - V::splat(top)) - V::splat(log_sum)).store(y + i, count);
+    for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
+      store_lanes((load_lanes(x + i, count) - V::splat(top)) - V::splat(log_sum), y + i, count);
     });
   }
 }
@@ -87,15 +109,14 @@ void log_softmax_rows(int64_t rows, int64_t n, const T* x, T* y) {
 // sum(g y) of a row, in the order of reduce_row over the products.
 template <class T>
 T row_dot(int64_t n, const T* g, const T* y) {
-  using V = Vec<T>;
   constexpr int64_t kBlock = 512;
   if (n > kBlock) {
     const int64_t half = (n / 2 + kBlock - 1) / kBlock * kBlock;
     return row_dot(half, g, y) + row_dot(n - half, g + half, y + half);
   }
   T products[kBlock];
-  for_vectors<T>(n, [=, &products](int64_t i, int count) TILEGRAD_LAMBDA {
-    (V::load(g + i, count) * V::load(y + i, count)).store(products + i, count);
+  for_vectors<T>(n, [=, &products](int64_t i, auto count) TILEGRAD_LAMBDA {
+    store_lanes(load_lanes(g + i, count) * load_lanes(y + i, count), products + i, count);
   });
   return softmax_sum(n, products);
 }
@@ -105,8 +126,9 @@ void softmax_grad_rows(int64_t rows, int64_t n, const T* g, const T* y, T* dx) {
   using V = Vec<T>;
   for (int64_t r = 0; r < rows; ++r, g += n, y += n, dx += n) {
     const T dot = row_dot(n, g, y);
-    for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
-      (V::load(y + i, count) * (V::load(g + i, count) - V::splat(dot))).store(dx + i, count);
+    for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
+      store_lanes(load_lanes(y + i, count) * (load_lanes(g + i, count) - V::splat(dot)), dx + i,
+                  count);
     });
   }
 }
@@ -116,9 +138,9 @@ void log_softmax_grad_rows(int64_t rows, int64_t n, const T* g, const T* y, T* d
   using V = Vec<T>;
   for (int64_t r = 0; r < rows; ++r, g += n, y += n, dx += n) {
     const T sum = softmax_sum(n, g);
-    for_vectors<T>(n, [=](int64_t i, int count) TILEGRAD_LAMBDA {
-      (V::load(g + i, count) - Math<T>::exp(V::load(y + i, count)) * V::splat(sum))
-          .store(dx + i, count);
+    for_vectors<T>(n, [=](int64_t i, auto count) TILEGRAD_LAMBDA {
+      store_lanes(load_lanes(g + i, count) - Math<T>::exp(load_lanes(y + i, count)) * V::splat(sum),
+                  dx + i, count);
     });
   }
 }
