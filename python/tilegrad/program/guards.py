@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from tilegrad import _native
 from tilegrad.autograd.tensor import Array, Tensor
 
 _PLAIN = (bool, int, float, str, bytes, frozenset, type(None))
@@ -26,29 +27,31 @@ class Guards:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.captured: list[tuple[Tensor, Array, bool]] = []
+        self.captured: tuple[tuple[Tensor, Array, bool], ...] = ()
         #: Leaves whose ``grad`` has to be None when the step begins.
-        self.without_grad: list[Tensor] = []
+        self.without_grad: tuple[Tensor, ...] = ()
         self.plain: list[Reference] = []
         self.objects: list[Reference] = []
         for container, key, value in _walk(function):
             (self.plain if isinstance(value, _PLAIN) else self.objects).append(
                 (container, key, value)
             )
+        self._plain = tuple(_native_form(reference) for reference in self.plain)
+        self._objects = tuple(_native_form(reference) for reference in self.objects)
 
     def capture(self, tensors: Iterable[tuple[Tensor, Array]], without_grad: list[Tensor]) -> None:
         """Guard the memory of tensors that a recording used, and leaves that had no ``grad``."""
-        self.captured = [(tensor, array, tensor._requires_grad) for tensor, array in tensors]
-        self.without_grad = without_grad
+        self.captured = tuple((tensor, array, tensor._requires_grad) for tensor, array in tensors)
+        self.without_grad = tuple(without_grad)
 
     def hold(self) -> bool:
         """Whether nothing that the recording relied on has changed."""
-        for tensor, array, requires_grad in self.captured:
-            if tensor._array is not array or tensor._requires_grad is not requires_grad:
-                return False
-        if any(leaf.grad is not None for leaf in self.without_grad):
-            return False
-        return self.changed() is None
+        return (
+            _native.tensors_hold(self.captured)
+            and _native.without_gradients(self.without_grad)
+            and _native.references_hold(self._objects, False)
+            and _native.references_hold(self._plain, True)
+        )
 
     def changed(self) -> str | None:
         """The name of a reference that is not what it was."""
@@ -60,6 +63,16 @@ class Guards:
             if now is not value and (type(now) is not type(value) or now != value):
                 return str(key)
         return None
+
+
+def _native_form(reference: Reference) -> tuple[int, Any, Any, Any]:
+    """A reference as cpp/bindings/guards.cpp reads it, its kind in front."""
+    container, key, value = reference
+    if isinstance(container, _Cell):
+        return (1, container.cell, None, value)
+    if isinstance(container, _Length):
+        return (2, container.collection, None, value)
+    return (0, container, key, value)
 
 
 class _Cell:
