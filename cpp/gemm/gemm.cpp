@@ -211,12 +211,13 @@ void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr,
   }
 }
 
-// One row of tiles against a B that does not fit the cache: kSlice rows of B at a time, whole rows,
-// so that memory is read in order; the chains wait in a scratch of m x columns between the slices.
+// One row of tiles against a B that does not fit the cache: a slice of B's rows at a time, whole
+// rows, so that memory is read in order; the chains wait in a scratch of m x columns between the
+// slices.
 template <class T>
 void sliced(const Product<T>& g, int64_t kc, int threads) {
   constexpr int64_t kSlice =
-      16;  // the scratch costs one load and one store per slice: 1/8 of B's loads
+      16;  // the scratch costs a load and a store per slice: 1/8 of B's loads
   const auto& kernel = kernels<T>();
   const int rows = static_cast<int>(g.m);
   const int64_t nr = int64_t{kernel.width} * kernel.vectors[rows];
@@ -254,11 +255,46 @@ void sliced(const Product<T>& g, int64_t kc, int threads) {
         start.a_step = g.a.cs;
         start.b = g.b.data + (pc + p) * g.b.rs + j0;
         start.b_step = g.b.rs;
+        start.b_ahead =
+            nr;  // the hardware does not follow as many rows in runs as short as a tile's
         tile_row(kernel, start, rows, columns);
       }
     }
   });
 }
+
+// Next to nothing to add up, a large C to write: whole rows of C, a few at a time, in the order of
+// memory.
+constexpr int64_t kThinDepth = 4;
+
+template <class T>
+void thin(const Product<T>& g, int threads) {
+  constexpr int64_t kRows = 2;  // the tallest tiles that are widest
+  const Panels rows(g.m, divide_up(g.m, kRows));
+  const int64_t tasks = threads == 1 ? 1 : std::min(rows.parts, threads * kTasksPerThread);
+  runtime::parallel_for(tasks, threads, [&](int64_t task) {
+    for (int64_t r = rows.parts * task / tasks; r < rows.parts * (task + 1) / tasks; ++r) {
+      const int64_t i = rows.start(r);
+      simd::Tile<T> tile = tile_for_block(g, 0, g.k);
+      tile.a = g.a.data + i * g.a.rs;
+      tile.a_row = g.a.rs;
+      tile.a_step = g.a.cs;
+      tile.b = g.b.data;
+      tile.b_step = g.b.rs;
+      tile.c = g.c.data + i * g.c.rs;
+      if (tile.row_bias != nullptr) tile.row_bias += i;
+      tile_row(kernels<T>(), tile, rows.rows(r), g.n);
+    }
+  });
+}
+
+// Dot products pay while there are too few rows or columns to earn back a transposed copy of B.
+// Their chains are not the tiles', and a single row of A does not say whether A's rows or columns
+// are contiguous: inside batch_invariant() there are none.
+constexpr int64_t kDotRows = 12, kDotColumns = 4;
+
+// How far ahead of the rows in use the next ones are asked for, in elements, at most.
+constexpr int64_t kDotAhead = 4096;
 
 // Both operands contiguous along k. The longer side of C gives the rows of the tiles.
 template <class T>
@@ -298,17 +334,13 @@ void dots(const Product<T>& g, int threads) {
           tile.row_bias = last && start.row_bias != nullptr ? start.row_bias + i : nullptr;
           tile.column_bias = last && start.column_bias != nullptr ? start.column_bias + j : nullptr;
           tile.relu = last && g.relu;
+          tile.ahead = std::min(rows.rows(r) * start.a_row, kDotAhead);
           kernel.dot[rows.rows(r)][columns.rows(q)](tile);
         }
       }
     }
   });
 }
-
-// Dot products pay while there are too few rows or columns to earn back a transposed copy of B.
-// Their chains are not the tiles', and a single row of A does not say whether A's rows or columns
-// are contiguous: inside batch_invariant() there are none.
-constexpr int64_t kDotRows = 6, kDotColumns = 4;
 
 template <class T>
 bool wants_dots(const Product<T>& g) {
@@ -336,6 +368,7 @@ void multiply(const Product<T>& g) {
   }
   const int threads = runtime::threads_for(multiply_adds(g.m, g.n, g.k), kThreadGrain);
   if (wants_dots(g)) return dots(g, threads);
+  if (g.k <= kThinDepth && plain_b && kc == g.k) return thin(g, threads);
   const Panels rows{g.m, divide_up(g.m, kernel.mr)};
   // A packed operand has the widest tile's panels of the tallest tile, whatever m is.
   const bool small_m = plain_b;

@@ -32,6 +32,7 @@ struct Tile {
   int last;            // columns in the last vector, 1 ... vector width
   const void* ahead;   // what to prefetch during the loop over k: the next panel of A
   int64_t ahead_step;  // bytes per step of k, or 0 for nothing
+  int64_t b_ahead;     // tiles of few rows: prefetch B this many columns on, or 0
 };
 
 template <class T>
@@ -53,6 +54,7 @@ struct DotTile {
   const T* row_bias;
   const T* column_bias;
   bool relu;
+  int64_t ahead;  // what to prefetch of A: this many elements past those in use
 };
 
 template <class T>

@@ -80,13 +80,17 @@ void gemm_tile(const Tile<T>& t) {
   // The next panel of A comes from L2 meanwhile, as many lines per step as a step reads elements.
   constexpr int AHEAD = ROWS * VECTORS >= 16 ? (ROWS * static_cast<int>(sizeof(T)) + 63) / 64 : 0;
   const char* ahead = reinterpret_cast<const char*>(t.ahead);
-  const int64_t ahead_step = t.ahead_step;
+  const int64_t ahead_step = t.ahead_step, b_ahead = t.b_ahead;
   const T* b = t.b;
   const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step;
   for (int64_t p = t.k; p > 0; --p) {
 #pragma GCC unroll 2
     for (int i = 0; i < AHEAD; ++i) __builtin_prefetch(ahead + 64 * i);
     if (AHEAD > 0) ahead += ahead_step;
+    if (ROWS <= 6 && b_ahead != 0) {
+#pragma GCC unroll 8
+      for (int j = 0; j < VECTORS; ++j) __builtin_prefetch(b + b_ahead + j * W);
+    }
     V row[VECTORS];
 #pragma GCC unroll 8
     for (int j = 0; j < VECTORS; ++j) {
@@ -120,6 +124,7 @@ void gemm_dot(const DotTile<T>& t) {
 #pragma GCC unroll 4
     for (int i = 0; i < ROWS; ++i) {
       const T* at = t.a + i * t.a_row + p;
+      __builtin_prefetch(at + t.ahead);
       x[i] = count < W ? V::load(at, count) : V::load(at);
     }
 #pragma GCC unroll 4
@@ -196,6 +201,8 @@ void gemm_pack_transpose(int64_t k, int count, int width, const T* in, int64_t i
 #pragma GCC unroll 16
       for (int i = 0; i < W; ++i) {
         const T* at = in + (x + i) * in_step + p;
+        __builtin_prefetch(at +
+                           4 * W);  // four lines on: too many streams for the hardware to follow
         block[i] = x + i >= count ? V::zero() : steps == W ? V::load(at) : V::load(at, steps);
       }
       V::transpose(block);
