@@ -420,6 +420,21 @@ void override_blocking(int64_t kc, int64_t mc, int64_t nc, int pack_a, int pack_
   gemm::override_blocking({kc, mc, nc, pack_a, pack_b});
 }
 
+// What choose_blocking says for the tile of 14 rows and two vectors of 64 bytes, on given caches.
+pybind11::dict blocking(int64_t m, int64_t n, int64_t k, int item, bool a_rows, bool b_rows,
+                        int64_t a_stride, int64_t l1, int64_t l2, int64_t l3) {
+  const gemm::Blocking chosen = gemm::choose_blocking(
+      {m, n, k, item, 14, 64 / item, 2, a_rows, b_rows, a_stride}, {l1, l2, l3});
+  pybind11::dict result;
+  result["kc"] = chosen.kc;
+  result["mc"] = chosen.mc;
+  result["nc"] = chosen.nc;
+  result["pack_a"] = chosen.pack_a;
+  result["pack_b"] = chosen.pack_b;
+  result["sliced"] = chosen.sliced;
+  return result;
+}
+
 const Kernels kernels{{"matmul", native<matmul, matmul_signature>},
                       {"gemm", native<general, gemm_signature>},
                       {"outer", native<outer, outer_signature>},
@@ -430,6 +445,9 @@ const ModuleInit init([](pybind11::module_& m) {
   m.def("override_blocking", override_blocking, py::arg("kc") = 0, py::arg("mc") = 0,
         py::arg("nc") = 0, py::arg("pack_a") = 0, py::arg("pack_b") = 0,
         "For tests and sweeps: blocks that replace the chosen ones; packing 1 never, 2 always.");
+  m.def("blocking", blocking, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("item"),
+        py::arg("a_rows"), py::arg("b_rows"), py::arg("a_stride"), py::arg("l1"), py::arg("l2"),
+        py::arg("l3"), "How a product would be cut: a pure function of its arguments.");
   m.def("pack", pack, py::arg("b"));
   m.def("set_batch_invariant", [](bool on) {
     const bool before = gemm::batch_invariant();

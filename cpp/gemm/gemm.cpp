@@ -374,11 +374,10 @@ void multiply(const Product<T>& g) {
   const bool small_m = plain_b;
   const int tallest = static_cast<int>(divide_up(g.m, rows.parts));
   const int vectors = kernel.vectors[small_m ? tallest : kernel.mr];
-  const bool a_rows = g.a.cs == 1, item_rows = g.b.cs == 1;
+  const bool a_rows = g.a.cs == 1, b_rows = g.b.cs == 1;
   const Blocking plan =
-      choose_blocking({g.m, g.n, g.k, sizeof(T), kernel.mr, kernel.width, vectors, a_rows,
-                       item_rows, static_cast<int64_t>(sizeof(T)) * (a_rows ? g.a.rs : g.a.cs),
-                       static_cast<int64_t>(sizeof(T)) * (item_rows ? g.b.rs : g.b.cs)},
+      choose_blocking({g.m, g.n, g.k, sizeof(T), kernel.mr, kernel.width, vectors, a_rows, b_rows,
+                       static_cast<int64_t>(sizeof(T)) * (a_rows ? g.a.rs : g.a.cs)},
                       caches());
   if (plan.sliced && plain_b) return sliced(g, plan.kc, threads);
   blocked(g, plan, rows, int64_t{kernel.width} * vectors, threads);

@@ -37,6 +37,18 @@ class Packed:
 def pack(b: Any) -> Any: ...
 def mark_written(array: Any, /) -> None: ...
 def set_batch_invariant(on: bool) -> bool: ...
+def blocking(
+    m: int,
+    n: int,
+    k: int,
+    item: int,
+    a_rows: bool,
+    b_rows: bool,
+    a_stride: int,
+    l1: int,
+    l2: int,
+    l3: int,
+) -> dict[str, Any]: ...
 def override_blocking(
     kc: int = 0, mc: int = 0, nc: int = 0, pack_a: int = 0, pack_b: int = 0
 ) -> None: ...

@@ -16,7 +16,9 @@ is how many times faster tilegrad was (the median of paired ratios)."""
 
 #: Benches with options of their own: modules of ``tilegrad.bench`` that have ``HELP``,
 #: ``add_arguments(parser)`` and ``run(options) -> exit code``, like commands.
-BENCHES: dict[str, str] = {}
+BENCHES: dict[str, str] = {
+    "gemm": "matrix products: sizes, layouts, threads, errors, a plot",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
