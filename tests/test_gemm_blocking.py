@@ -28,10 +28,11 @@ def test_blocks_fit_the_caches(caches, item):
         assert 1 <= cut["kc"] <= min(k, 384)
         assert cut["mc"] % MR == 0
         assert cut["nc"] % nr == 0
-        assert cut["mc"] * cut["kc"] * item <= caches["l2"] / 2 or cut["mc"] == MR
-        assert (
-            cut["nc"] * cut["kc"] * item <= max(caches["l2"], caches["l3"] / 4) or cut["nc"] == nr
-        )
+        nc = min(cut["nc"], -(-n // nr) * nr)
+        assert cut["mc"] * (nc + cut["kc"]) * item <= caches["l2"] * 5 / 8 or cut["mc"] == MR
+        assert cut["depth"] % cut["kc"] == 0
+        packed = cut["depth"] * nc * item
+        assert packed <= max(caches["l2"], caches["l3"] / 4) or cut["depth"] == cut["kc"]
         count += 1
     assert count == 125
 

@@ -429,6 +429,7 @@ pybind11::dict blocking(int64_t m, int64_t n, int64_t k, int item, bool a_rows, 
   result["kc"] = chosen.kc;
   result["mc"] = chosen.mc;
   result["nc"] = chosen.nc;
+  result["depth"] = chosen.depth;
   result["pack_a"] = chosen.pack_a;
   result["pack_b"] = chosen.pack_b;
   result["sliced"] = chosen.sliced;

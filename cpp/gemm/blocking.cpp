@@ -29,15 +29,21 @@ int64_t k_block(int64_t k, int item) {
   return divide_up(k, std::max<int64_t>(1, divide_up(k, longest_k_block(item))));
 }
 
+// Columns of C in a block: wide enough that A, read again for every block of columns, costs little.
+constexpr int64_t kColumns = 1024;
+
 Blocking choose_blocking(const Shape& s, const Caches& caches) {
   Blocking choice{};
   choice.kc = k_block(s.k, s.item);
   const int64_t nr = int64_t{s.width} * s.vectors;
   const int64_t a_bytes = s.m * choice.kc * s.item, b_bytes = choice.kc * s.n * s.item;
 
-  // A block of A stays in half of L2 while a block of B, at most a quarter of L3, passes by.
-  choice.mc = whole_units(caches.l2 / 2 / (choice.kc * s.item), s.mr);
-  choice.nc = whole_units(std::max(caches.l2, caches.l3 / 4) / (choice.kc * s.item), nr);
+  // Five eighths of L2 hold a block of C, which stays while k passes, and the block of A at hand;
+  // the rest is for the panels of B that pass, out of a quarter of L3.
+  choice.nc = kColumns;
+  const int64_t nc = std::min(divide_up(s.n, nr) * nr, choice.nc);
+  choice.mc = whole_units(caches.l2 * 5 / 8 / ((nc + choice.kc) * s.item), s.mr);
+  choice.depth = whole_units(std::max(caches.l2, caches.l3 / 4) / (nc * s.item), choice.kc);
 
   // Packing pays where lines are read again from a place they have lost: B for every mr rows of A,
   // A for every nr columns of B. Rows of A at a multiple of a page's size fall into the same sets

@@ -22,6 +22,7 @@ struct Shape {
 struct Blocking {
   int64_t kc;      // length of a k block; the last may be shorter
   int64_t mc, nc;  // at most: multiples of whole tiles
+  int64_t depth;   // how much of k B is packed for at a time: whole blocks
   bool pack_a, pack_b;
   bool sliced;  // few rows against a large B: stream B's rows once, accumulators in cache
 };

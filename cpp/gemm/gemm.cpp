@@ -1,8 +1,8 @@
 // The five loops around the register tile, numbered as in Goto and van de Geijn and in BLIS:
 //
 //   5  jc   n in blocks of nc        B's block fits L3           here, in blocked()
-//   4  pc   k in blocks of kc        a panel of B fits L1        here, in blocked()
-//   3  ic   m in blocks of mc        A's block fits L2           tasks of the thread pool
+//   3  ic   m in blocks of mc        C's and A's blocks fit L2   tasks of the thread pool
+//   4  pc   k in blocks of kc        a panel of B fits L1        inside each task
 //   2  jr   nc in panels of nr       one panel of B, in L1       compute()
 //   1  ir   mc in panels of mr       one register tile           compute()
 //   0  p    kc, one at a time        multiply-adds               simd/gemm.inl.h
@@ -159,12 +159,14 @@ void pack_panels(const Product<T>& g, int64_t pc, int64_t k, int64_t jc, int64_t
   });
 }
 
-// Loops 5, 4 and 3.
+// Loops 5, 4 and 3. Loop 4 runs inside loop 3: a block of C, mc x nc, stays in L2 while all of k
+// passes, so that C travels to memory once, not once for every block of k. B is packed before, for
+// all of k or as much of it as L3 takes.
 template <class T>
 void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr, int threads) {
   const bool packs_b = (plan.pack_b || g.b_source != nullptr) && g.b_packed == nullptr;
-  const int64_t nc = std::min(plan.nc, divide_up(g.n, nr) * nr);
-  const runtime::Scratch b_scratch(packs_b ? sizeof(T) * static_cast<size_t>(plan.kc * nc) : 0);
+  const int64_t nc = std::min(plan.nc, divide_up(g.n, nr) * nr), depth = std::min(plan.depth, g.k);
+  const runtime::Scratch b_scratch(packs_b ? sizeof(T) * static_cast<size_t>(depth * nc) : 0);
 
   // Loop 3's tasks: blocks of rows, and where those are fewer than the threads want, of columns
   // too.
@@ -175,36 +177,44 @@ void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr,
 
   for (int64_t jc = 0; jc < g.n; jc += nc) {
     const int64_t columns = std::min(nc, g.n - jc), column_panels = divide_up(columns, nr);
+    const int64_t padded = column_panels * nr;
     const int64_t column_tasks = std::min(column_panels, divide_up(wanted, row_tasks));
-    for (int64_t pc = 0; pc < g.k; pc += plan.kc) {
-      const int64_t k = std::min(plan.kc, g.k - pc);
-      Block<T> block{&g, rows, pc, k, nr, nullptr, jc, k, nr};
-      if (g.b_packed != nullptr) {
-        block.b = g.b_packed->data + pc * divide_up(g.n, nr) * nr;
-        block.b_begin = 0;
-      } else if (packs_b) {
-        pack_panels(g, pc, k, jc, columns, nr, threads, b_scratch.as<T>());
-        block.b = b_scratch.as<T>();
-      } else {
-        block = {&g, rows, pc, k, nr, g.b.data + pc * g.b.rs, 0, 1, g.b.rs};
+    for (int64_t begin = 0; begin < g.k; begin += depth) {
+      const int64_t end = std::min(begin + depth, g.k);
+      if (packs_b) {
+        for (int64_t pc = begin; pc < end; pc += plan.kc) {
+          pack_panels(g, pc, std::min(plan.kc, end - pc), jc, columns, nr, threads,
+                      b_scratch.as<T>() + (pc - begin) * padded);
+        }
       }
       runtime::parallel_for(row_tasks * column_tasks, threads, [&](int64_t task) {
-        if (runtime::interrupted()) return;
         const int64_t row_task = task / column_tasks, column_task = task % column_tasks;
         const int64_t first = rows.parts * row_task / row_tasks;
         const int64_t last = rows.parts * (row_task + 1) / row_tasks;
         const int64_t j0 = jc + column_panels * column_task / column_tasks * nr;
         const int64_t j1 =
             std::min(jc + column_panels * (column_task + 1) / column_tasks * nr, jc + columns);
-        const Matrix<const T> a{g.a.data + pc * g.a.cs, g.a.rs, g.a.cs};
-        if (!plan.pack_a) {
-          compute<T>(block, {a.data, a.rs, a.cs, k, false}, 0, first, last, j0, j1);
-          return;
+        const int64_t top = rows.start(first), m = rows.start(last) - top;
+        const runtime::Scratch a_scratch(
+            plan.pack_a ? sizeof(T) * static_cast<size_t>(block_a_size<T>(m, plan.kc)) : 0);
+        for (int64_t pc = begin; pc < end; pc += plan.kc) {  // loop 4
+          if (runtime::interrupted()) return;
+          const int64_t k = std::min(plan.kc, end - pc);
+          Block<T> block{&g, rows, pc, k, nr, g.b.data + pc * g.b.rs, 0, 1, g.b.rs};
+          if (g.b_packed != nullptr) {
+            const T* panels = g.b_packed->data + pc * divide_up(g.n, nr) * nr;
+            block = {&g, rows, pc, k, nr, panels, 0, k, nr};
+          } else if (packs_b) {
+            block = {&g, rows, pc, k, nr, b_scratch.as<T>() + (pc - begin) * padded, jc, k, nr};
+          }
+          const Matrix<const T> a{g.a.data + pc * g.a.cs, g.a.rs, g.a.cs};
+          if (plan.pack_a) {
+            const BlockA<T> packed = pack_block_a<T>(a, k, rows, first, last, a_scratch.as<T>());
+            compute<T>(block, packed, top, first, last, j0, j1);
+          } else {
+            compute<T>(block, {a.data, a.rs, a.cs, k, false}, 0, first, last, j0, j1);
+          }
         }
-        const int64_t begin = rows.start(first), m = rows.start(last) - begin;
-        const runtime::Scratch a_scratch(sizeof(T) * static_cast<size_t>(block_a_size<T>(m, k)));
-        const BlockA<T> packed = pack_block_a<T>(a, k, rows, first, last, a_scratch.as<T>());
-        compute<T>(block, packed, begin, first, last, j0, j1);
       });
       if (runtime::interrupted()) return;
     }
