@@ -40,7 +40,7 @@ Blocking choose_blocking(const Shape& s, const Caches& caches) {
 
   // Five eighths of L2 hold a block of C, which stays while k passes, and the block of A at hand;
   // the rest is for the panels of B that pass, out of a quarter of L3.
-  choice.nc = kColumns;
+  choice.nc = whole_units(kColumns, nr);
   const int64_t nc = std::min(divide_up(s.n, nr) * nr, choice.nc);
   choice.mc = whole_units(caches.l2 * 5 / 8 / ((nc + choice.kc) * s.item), s.mr);
   choice.depth = whole_units(std::max(caches.l2, caches.l3 / 4) / (nc * s.item), choice.kc);
