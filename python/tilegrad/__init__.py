@@ -43,4 +43,8 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f"tilegrad.{name}")
+    if name == "explain":
+        from tilegrad.explanation import explain
+
+        return explain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

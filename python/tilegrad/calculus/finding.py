@@ -34,7 +34,7 @@ def find(output: Tensor, variable: Tensor) -> Jacobian | None:
         if accumulated is None:
             continue
         if node is target:
-            return _simplified(accumulated)
+            return simplified(accumulated)
         for position, edge in enumerate(node.edges):
             if edge is None:
                 continue
@@ -55,7 +55,7 @@ def find(output: Tensor, variable: Tensor) -> Jacobian | None:
     return None
 
 
-def _simplified(jacobian: Jacobian) -> Jacobian:
+def simplified(jacobian: Jacobian) -> Jacobian:
     """A Kronecker product with a number is a matrix."""
     if not isinstance(jacobian, Kronecker) or 1 not in (
         size_of(jacobian.A.shape),

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "compare every kernel with its NumPy twin on every instruction set of this machine",
     "demo": "train a small network to read handwritten digits",
     "bench": "measure speed beside NumPy, PyTorch and JAX",
+    "explain": "derive a matrix expression step by step, with its gradient as a formula",
 }
 
 EPILOG = """\
@@ -29,6 +30,7 @@ a first tour:
   tilegrad check                         every kernel against its NumPy twin
   tilegrad demo                          train on 1,797 real digits, in seconds
   tilegrad bench                         one minute: how fast is this machine, and who uses it best
+  tilegrad explain "sum((A@x-y)**2)" --wrt x A:3x2 x:2 y:3
 """
 
 

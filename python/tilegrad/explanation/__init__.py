@@ -1,0 +1,5 @@
+"""Explaining computations: derivations by intermediate variables, gradients as matrix formulas."""
+
+from tilegrad.explanation.explain import Explanation, explain
+
+__all__ = ["Explanation", "explain"]
