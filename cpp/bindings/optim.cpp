@@ -3,8 +3,11 @@
 #include "nn/optim.h"
 
 #include <cmath>
+#include <vector>
 
+#include "bindings/autograd.h"
 #include "bindings/kernel.h"
+#include "bindings/module.h"
 #include "nn/reduce.h"
 
 namespace tilegrad::bindings {
@@ -38,18 +41,20 @@ bool fits(const ArrayRef& a, const ArrayRef& p) {
   return true;
 }
 
-// Reads p, g and `states` arrays from the first arguments; absent optional ones stay null.
+// Reads p, g and `states` arrays; absent optional ones (null or None) stay without data.
 template <class Call>
-bool read_arrays(const Arguments& args, int states, Call& call) {
-  if (!as_writable_array(args[0], call.p) || !is_float(call.p) || !call.p.contiguous())
+bool read_arrays(PyObject* const* objects, int states, Call& call) {
+  if (!as_writable_array(objects[0], call.p) || !is_float(call.p) || !call.p.contiguous()) {
     return false;
-  if (!as_array(args[1], call.g) || !fits(call.g, call.p)) return false;
+  }
+  if (!as_array(objects[1], call.g) || !fits(call.g, call.p)) return false;
   for (int i = 0; i < 3; ++i) {
     ArrayRef& state = call.state[i];
     state = call.p;
     state.data = nullptr;
-    if (i >= states || !args.given(2 + i)) continue;
-    if (!as_writable_array(args[2 + i], state) || !fits(state, call.p)) return false;
+    PyObject* object = i < states ? objects[2 + i] : nullptr;
+    if (object == nullptr || object == Py_None) continue;
+    if (!as_writable_array(object, state) || !fits(state, call.p)) return false;
   }
   return true;
 }
@@ -68,9 +73,28 @@ struct Reader {
   }
 };
 
-template <class Call>
-PyObject* run_step(const Call& call) {
-  execute(call, 4.0 * static_cast<double>(call.p.size()));  // some four passes' worth of memory
+// Steps the arrays that the first arguments name, or every row of them where they are lists.
+template <class Numbers>
+PyObject* run_step(const Arguments& args, int states, const Numbers& numbers) {
+  constexpr int kColumns = 5;
+  PyObject* objects[kColumns] = {};
+  for (int k = 0; k < 2 + states; ++k) objects[k] = args[k];
+  const bool lists = PyList_CheckExact(args[0]);
+  const Py_ssize_t rows = lists ? PyList_GET_SIZE(args[0]) : 1;
+  std::vector<StepCall<Numbers>> calls(static_cast<size_t>(rows));
+  for (Py_ssize_t row = 0; row < rows; ++row) {
+    for (int k = 0; lists && k < 2 + states; ++k) {
+      if (!args.given(k)) continue;
+      if (!PyList_CheckExact(args[k]) || PyList_GET_SIZE(args[k]) != rows) return kDeclined;
+      objects[k] = PyList_GET_ITEM(args[k], row);
+    }
+    StepCall<Numbers>& call = calls[static_cast<size_t>(row)];
+    if (!read_arrays(objects, states, call)) return kDeclined;
+    call.numbers = numbers;
+  }
+  for (const StepCall<Numbers>& call : calls) {
+    execute(call, 4.0 * static_cast<double>(call.p.size()));  // some four passes of memory
+  }
   Py_RETURN_NONE;
 }
 
@@ -84,11 +108,9 @@ Signature sgd_step_signature{"sgd_step",
                              3,
                              2};
 PyObject* sgd_step(const Arguments& args) {
-  StepCall<nn::SgdNumbers> call;
+  nn::SgdNumbers n;
   if (args[3] == nullptr) missing("sgd_step", "lr");
-  if (!read_arrays(args, 1, call)) return kDeclined;
   Reader read{args, 3};
-  nn::SgdNumbers& n = call.numbers;
   n.lr = read.number("sgd_step: lr", 0);
   n.momentum = read.number("sgd_step: momentum", 0);
   n.dampening = read.number("sgd_step: dampening", 0);
@@ -96,7 +118,7 @@ PyObject* sgd_step(const Arguments& args) {
   n.nesterov = read.flag("sgd_step: nesterov");
   n.maximize = read.flag("sgd_step: maximize");
   n.first = read.flag("sgd_step: first");
-  return run_step(call);
+  return run_step(args, 1, n);
 }
 
 Signature adam_step_signature{"adam_step",
@@ -105,12 +127,10 @@ Signature adam_step_signature{"adam_step",
                               5,
                               4};
 PyObject* adam_step(const Arguments& args) {
-  StepCall<nn::AdamNumbers> call;
+  nn::AdamNumbers n;
   if (args[5] == nullptr) missing("adam_step", "step");
   if (args[6] == nullptr) missing("adam_step", "lr");
-  if (!read_arrays(args, 3, call)) return kDeclined;
   Reader read{args, 5};
-  nn::AdamNumbers& n = call.numbers;
   n.step = read.number("adam_step: step", 1);
   n.lr = read.number("adam_step: lr", 0);
   n.beta1 = read.number("adam_step: beta1", 0.9);
@@ -119,7 +139,7 @@ PyObject* adam_step(const Arguments& args) {
   n.weight_decay = read.number("adam_step: weight_decay", 0);
   n.decoupled = read.flag("adam_step: decoupled");
   n.maximize = read.flag("adam_step: maximize");
-  return run_step(call);
+  return run_step(args, 3, n);
 }
 
 Signature rmsprop_step_signature{"rmsprop_step",
@@ -128,18 +148,16 @@ Signature rmsprop_step_signature{"rmsprop_step",
                                  5,
                                  3};
 PyObject* rmsprop_step(const Arguments& args) {
-  StepCall<nn::RmspropNumbers> call;
+  nn::RmspropNumbers n;
   if (args[5] == nullptr) missing("rmsprop_step", "lr");
-  if (!read_arrays(args, 3, call)) return kDeclined;
   Reader read{args, 5};
-  nn::RmspropNumbers& n = call.numbers;
   n.lr = read.number("rmsprop_step: lr", 0);
   n.alpha = read.number("rmsprop_step: alpha", 0.99);
   n.eps = read.number("rmsprop_step: eps", 1e-8);
   n.weight_decay = read.number("rmsprop_step: weight_decay", 0);
   n.momentum = read.number("rmsprop_step: momentum", 0);
   n.maximize = read.flag("rmsprop_step: maximize");
-  return run_step(call);
+  return run_step(args, 3, n);
 }
 
 Signature adagrad_step_signature{
@@ -148,19 +166,17 @@ Signature adagrad_step_signature{
     3,
     3};
 PyObject* adagrad_step(const Arguments& args) {
-  StepCall<nn::AdagradNumbers> call;
+  nn::AdagradNumbers n;
   if (args[3] == nullptr) missing("adagrad_step", "step");
   if (args[4] == nullptr) missing("adagrad_step", "lr");
-  if (!read_arrays(args, 1, call)) return kDeclined;
   Reader read{args, 3};
-  nn::AdagradNumbers& n = call.numbers;
   n.step = read.number("adagrad_step: step", 1);
   n.lr = read.number("adagrad_step: lr", 0);
   n.lr_decay = read.number("adagrad_step: lr_decay", 0);
   n.eps = read.number("adagrad_step: eps", 1e-10);
   n.weight_decay = read.number("adagrad_step: weight_decay", 0);
   n.maximize = read.flag("adagrad_step: maximize");
-  return run_step(call);
+  return run_step(args, 1, n);
 }
 
 // A list or tuple of contiguous float arrays is taken whole, anything else declined.
@@ -189,6 +205,51 @@ PyObject* multi_norm(const Arguments& args) {
   });
   return taken ? PyFloat_FromDouble(std::sqrt(total)) : kDeclined;
 }
+
+// ---- what optimizers ask for every step
+// ----------------------------------------------------------
+
+bool same_layout(PyObject* a, PyObject* b) {
+  auto *x = reinterpret_cast<PyArrayObject*>(a), *y = reinterpret_cast<PyArrayObject*>(b);
+  return PyArray_DESCR(x) == PyArray_DESCR(y) && PyArray_SAMESHAPE(x, y);
+}
+
+// ([tensors with a gradient], [their arrays], [the gradients' arrays]); None if a gradient does not
+// have its tensor's shape and dtype, which Python then says.
+pybind11::object gather_gradients(const pybind11::list& parameters) {
+  pybind11::list tensors, arrays, gradients;
+  for (const pybind11::handle parameter : parameters) {
+    if (!is_tensor(parameter.ptr())) return pybind11::none();
+    const TensorObject* tensor = as_tensor(parameter.ptr());
+    if (!is_set(tensor->grad)) continue;
+    if (!is_tensor(tensor->grad)) return pybind11::none();
+    PyObject* gradient = as_tensor(tensor->grad)->array;
+    if (!same_layout(tensor->array, gradient)) return pybind11::none();
+    tensors.append(parameter);
+    arrays.append(pybind11::handle(tensor->array));
+    gradients.append(pybind11::handle(gradient));
+  }
+  return pybind11::make_tuple(tensors, arrays, gradients);
+}
+
+// Tensor._bump_version of each.
+void bump_versions(const pybind11::list& tensors) {
+  for (const pybind11::handle handle : tensors) {
+    TensorObject* tensor = as_tensor(handle.ptr());
+    if (!is_set(tensor->version)) {
+      VersionObject* version = new_version();
+      if (version == nullptr) throw pybind11::error_already_set();
+      version->value = 0;
+      Py_XSETREF(tensor->version, reinterpret_cast<PyObject*>(version));
+    }
+    tensor->seen = ++reinterpret_cast<VersionObject*>(tensor->version)->value;
+  }
+}
+
+const ModuleInit init([](pybind11::module_& module) {
+  module.def("gather_gradients", gather_gradients);
+  module.def("bump_versions", bump_versions);
+});
 
 const Kernels kernels{{"sgd_step", native<sgd_step, sgd_step_signature>},
                       {"adam_step", native<adam_step, adam_step_signature>},

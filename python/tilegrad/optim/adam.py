@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad import kernels
+from tilegrad import _native, kernels
 from tilegrad.optim.optimizer import (
     Optimizer,
     advance,
     at_least,
     below_one,
-    gradient_of,
+    gathered,
     new_step,
     number,
     zeros_like,
@@ -62,23 +62,26 @@ class Adam(Optimizer):
             "maximize": bool(group["maximize"]),
         }  # fmt: skip
         amsgrad = group["amsgrad"]
-        for param in group["params"]:
-            g = gradient_of(param)
-            if g is None:
-                continue
-            state = self.state[param]
+        params, arrays, gradients = gathered(group["params"])
+        states = [self.state[param] for param in params]
+        for param, state in zip(params, states, strict=True):
             if not state:
                 state["step"] = new_step()
                 state["exp_avg"] = zeros_like(param)
                 state["exp_avg_sq"] = zeros_like(param)
                 if amsgrad:
                     state["max_exp_avg_sq"] = zeros_like(param)
-            kernels.adam_step(
-                param._array, g, state["exp_avg"]._array, state["exp_avg_sq"]._array,
-                state["max_exp_avg_sq"]._array if amsgrad else None, step=advance(state),
-                **options,
-            )  # fmt: skip
-            param._bump_version()
+        moments = [
+            [state[name]._array for state in states]
+            for name in ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else []))
+        ]
+        counts = [advance(state) for state in states]
+        if len(set(counts)) == 1:
+            kernels.adam_step(arrays, gradients, *moments, step=counts[0], **options)
+        else:
+            for count, *row in zip(counts, arrays, gradients, *moments, strict=True):
+                kernels.adam_step(*row, step=count, **options)
+        _native.bump_versions(params)
 
 
 class AdamW(Adam):

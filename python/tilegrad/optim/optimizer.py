@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad import _native
 from tilegrad.autograd.modes import enable_grad
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
@@ -285,6 +286,15 @@ def gradient_of(param: Tensor) -> Any:
             f"{array.shape} and dtype {array.dtype}"
         )
     return array
+
+
+def gathered(params: list[Tensor]) -> tuple[list[Tensor], list[Any], list[Any]]:
+    """The parameters that have gradients, their arrays, and the gradients' arrays."""
+    found = _native.gather_gradients(params)
+    if found is None:
+        kept = [(p, g) for p in params if (g := gradient_of(p)) is not None]
+        found = [p for p, _ in kept], [p._array for p, _ in kept], [g for _, g in kept]
+    return found
 
 
 def zeros_like(param: Tensor) -> Tensor:

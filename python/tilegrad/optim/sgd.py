@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad import kernels
-from tilegrad.optim.optimizer import Optimizer, at_least, gradient_of, number, zeros_like
+from tilegrad import _native, kernels
+from tilegrad.optim.optimizer import Optimizer, at_least, gathered, number, zeros_like
 
 
 class SGD(Optimizer):
@@ -54,18 +54,19 @@ class SGD(Optimizer):
             "weight_decay": number(group["weight_decay"]), "nesterov": bool(group["nesterov"]),
             "maximize": bool(group["maximize"]),
         }  # fmt: skip
-        for param in group["params"]:
-            g = gradient_of(param)
-            if g is None:
-                continue
-            buffer = None
-            first = False
-            if momentum:
-                state = self.state[param]
-                kept = state.get("momentum_buffer")
-                if kept is None:
-                    first = True
-                    kept = state["momentum_buffer"] = zeros_like(param)
-                buffer = kept._array
-            kernels.sgd_step(param._array, g, buffer, first=first, **options)
-            param._bump_version()
+        params, arrays, gradients = gathered(group["params"])
+        if not momentum:
+            kernels.sgd_step(arrays, gradients, **options)
+        else:
+            states = [self.state[param] for param in params]
+            begun = [state.get("momentum_buffer") is not None for state in states]
+            for param, state, old in zip(params, states, begun, strict=True):
+                if not old:
+                    state["momentum_buffer"] = zeros_like(param)
+            buffers = [state["momentum_buffer"]._array for state in states]
+            if all(begun):
+                kernels.sgd_step(arrays, gradients, buffers, **options)
+            else:
+                for p, g, buffer, old in zip(arrays, gradients, buffers, begun, strict=True):
+                    kernels.sgd_step(p, g, buffer, first=not old, **options)
+        _native.bump_versions(params)
