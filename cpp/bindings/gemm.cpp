@@ -8,6 +8,7 @@
 #include "bindings/module.h"
 #include "gemm/blocking.h"
 #include "gemm/syrk.h"
+#include "simd/table.h"
 
 namespace tilegrad::bindings {
 namespace {
@@ -226,11 +227,21 @@ PyObject* matmul(const Arguments& args) {
 struct GemmCall {
   ArrayRef a, b, bias, c;  // 2-d; bias (m, 1) or (1, n), null without
   double alpha, beta;
-  bool transpose_a, transpose_b, relu;
+  bool transpose_a, transpose_b, activated;
+  simd::ElementwiseOp activation;
   const void* packed;  // B laid out for the tiles, or null
   static constexpr int kInputs = 3, kOutputs = 1;
   static void run(const GemmCall& call);
 };
+
+template <class T>
+const simd::ElementwiseKernels<T>& elementwise() {
+  if constexpr (sizeof(T) == 4) {
+    return simd::table().elementwise_f32;
+  } else {
+    return simd::table().elementwise_f64;
+  }
+}
 
 template <class T>
 void general_product(const GemmCall& call) {
@@ -250,7 +261,11 @@ void general_product(const GemmCall& call) {
     const bool per_column = call.bias.shape[0] == 1 && call.bias.shape[1] == n;
     (per_column ? g.column_bias : g.row_bias) = call.bias.as<const T>();
   }
-  g.relu = call.relu;
+  if (call.activated && call.activation == simd::ElementwiseOp::relu) {
+    g.relu = true;  // in registers
+  } else if (call.activated) {
+    g.activation = elementwise<T>().loops[static_cast<int>(call.activation)];
+  }
   gemm::gemm(g);
 }
 
@@ -277,13 +292,23 @@ bool prepare_bias(PyObject* object, DType dtype, int64_t m, int64_t n, ArrayRef&
                               std::to_string(m) + ", 1)");
 }
 
-// Native activations; others are the twin's.
-bool prepare_activation(PyObject* object, bool& relu) {
-  relu = false;
+// Reads the activation's name. False: the twin knows it, or says what it thinks of it.
+bool prepare_activation(PyObject* object, GemmCall& call) {
   if (object == nullptr || object == Py_None) return true;
   if (!PyUnicode_Check(object)) return false;
-  relu = PyUnicode_CompareWithASCIIString(object, "relu") == 0;
-  return relu;
+  using Op = simd::ElementwiseOp;
+  constexpr std::pair<const char*, Op> kKnown[] = {{"relu", Op::relu},
+                                                   {"gelu", Op::gelu},
+                                                   {"silu", Op::silu},
+                                                   {"sigmoid", Op::sigmoid},
+                                                   {"tanh", Op::tanh}};
+  for (const auto& [name, op] : kKnown) {
+    if (PyUnicode_CompareWithASCIIString(object, name) != 0) continue;
+    call.activation = op;
+    call.activated = true;
+    return true;
+  }
+  return false;
 }
 
 Signature gemm_signature{
@@ -326,7 +351,7 @@ PyObject* general(const Arguments& args) {
   const int64_t m = a.shape[call.transpose_a ? 1 : 0], k = a.shape[call.transpose_a ? 0 : 1];
   const int64_t n = b.shape[call.transpose_b ? 0 : 1], b_inner = b.shape[call.transpose_b ? 1 : 0];
   if (k != b_inner) fail_inner("gemm", a, k, b, b_inner);
-  if (!prepare_activation(args[8], call.relu)) return kDeclined;
+  if (!prepare_activation(args[8], call)) return kDeclined;
   if (args.given(7) && !prepare_bias(args[7], a.dtype, m, n, call.bias)) return kDeclined;
 
   const int64_t shape[] = {m, n};

@@ -83,6 +83,18 @@ simd::Tile<T> tile_for_block(const Product<T>& g, int64_t pc, int64_t k) {
   return tile;
 }
 
+// An activation other than relu, on rows [i0, i1) and columns [j0, j1) of C.
+template <class T>
+void activate(const Product<T>& g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+  if (g.activation == nullptr) return;
+  const int64_t step = 1;
+  for (int64_t i = i0; i < i1; ++i) {
+    T* row = g.c.data + i * g.c.rs + j0;
+    const T* in = row;
+    g.activation(j1 - j0, &in, &step, row, nullptr);
+  }
+}
+
 // Loops 2 and 1: row panels [first, last) times columns [j0, j1) on one k block. B's panel for
 // column j is at b + (j - b_begin) * b_panel_step, rows b_step apart.
 template <class T>
@@ -215,6 +227,7 @@ void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr,
             compute<T>(block, {a.data, a.rs, a.cs, k, false}, 0, first, last, j0, j1);
           }
         }
+        if (end == g.k) activate(g, top, top + m, j0, j1);  // while the block is in L2
       });
       if (runtime::interrupted()) return;
     }
@@ -374,11 +387,17 @@ void multiply(const Product<T>& g) {
     tile.b_step = g.b.rs;
     tile.c = g.c.data;
     tile_row(kernel, tile, static_cast<int>(g.m), g.n);
-    return;
+    return activate(g, 0, g.m, 0, g.n);
   }
   const int threads = runtime::threads_for(multiply_adds(g.m, g.n, g.k), kThreadGrain);
-  if (wants_dots(g)) return dots(g, threads);
-  if (g.k <= kThinDepth && plain_b && kc == g.k) return thin(g, threads);
+  if (wants_dots(g)) {
+    dots(g, threads);
+    return activate(g, 0, g.m, 0, g.n);
+  }
+  if (g.k <= kThinDepth && plain_b && kc == g.k) {
+    thin(g, threads);
+    return activate(g, 0, g.m, 0, g.n);
+  }
   const Panels rows{g.m, divide_up(g.m, kernel.mr)};
   // A packed operand has the widest tile's panels of the tallest tile, whatever m is.
   const bool small_m = plain_b;
@@ -389,7 +408,10 @@ void multiply(const Product<T>& g) {
       choose_blocking({g.m, g.n, g.k, sizeof(T), kernel.mr, kernel.width, vectors, a_rows, b_rows,
                        static_cast<int64_t>(sizeof(T)) * (a_rows ? g.a.rs : g.a.cs)},
                       caches());
-  if (plan.sliced && plain_b) return sliced(g, plan.kc, threads);
+  if (plan.sliced && plain_b) {
+    sliced(g, plan.kc, threads);
+    return activate(g, 0, g.m, 0, g.n);
+  }
   blocked(g, plan, rows, int64_t{kernel.width} * vectors, threads);
 }
 
@@ -434,6 +456,9 @@ void without_product(Product<T> g) {
       if (g.row_bias != nullptr) value += g.row_bias[i];
       if (g.column_bias != nullptr) value += g.column_bias[j];
       c = g.relu && value < T(0) ? T(0) : value;
+      const T* in = &c;
+      const int64_t step = 1;
+      if (g.activation != nullptr) g.activation(1, &in, &step, &c, nullptr);
     }
   }
 }

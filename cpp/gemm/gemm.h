@@ -1,4 +1,4 @@
-// C = relu(alpha A B + beta C + bias) for matrices of any strides, the one product of this library.
+// C = f(alpha A B + beta C + bias) for matrices of any strides, the one product of this library.
 //
 // Letters, as in Goto and van de Geijn's paper and in BLIS: C is m x n, A is m x k, B is k x n;
 // mr x nr is the register tile, mc, nc and kc the blocks of m, n and k; rs and cs are the strides
@@ -50,6 +50,9 @@ struct Product {
   const T* row_bias = nullptr;     // m values, added to every column
   const T* column_bias = nullptr;  // n values, added to every row
   bool relu = false;
+  // Another activation: out[i] = f(in[0][i]) for i < n, in place, as in simd::ElementwiseKernels.
+  void (*activation)(int64_t n, const T* const* in, const int64_t* steps, T* out,
+                     const T* parameters) = nullptr;
   const PackedB<T>* b_packed = nullptr;
   const PanelSource<T>* b_source = nullptr;
 };
