@@ -351,9 +351,52 @@ def _embedding_grad(y: np.ndarray, indices: np.ndarray, rows: int, padding_idx: 
     return result
 
 
+# ---- recurrence ----------------------------------------------------------------------------------
+
+
+def lstm(x: np.ndarray, h: np.ndarray, c: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+    ys, cells, gates = [], [], []
+    for step in x:
+        i, f, g, o = np.split(step + h @ w.T, 4, axis=1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        ys.append(h)
+        cells.append(c)
+        gates.append(np.hstack([i, f, g, o]))
+    return np.array(ys), np.array(cells), np.array(gates)
+
+
+def gru(x: np.ndarray, h: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    ys, gates = [], []
+    for step in x:
+        (xr, xz, xn), (hr, hz, hn) = np.split(step, 3, axis=1), np.split(h @ w.T + b, 3, axis=1)
+        r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+        n = np.tanh(xn + r * hn)
+        h = (1 - z) * n + z * h
+        ys.append(h)
+        gates.append(np.hstack([r, z, n, hn]))
+    return np.array(ys), np.array(gates)
+
+
+def rnn(x: np.ndarray, h: np.ndarray, w: np.ndarray, activation: str) -> np.ndarray:
+    ys = []
+    for step in x:
+        z = step + h @ w.T
+        h = np.tanh(z) if activation == "tanh" else np.maximum(z, 0)
+        ys.append(h)
+    return np.array(ys)
+
+
 X = normal(4, 3)
 D = normal(4, 3)
 CASES = [
+    Case("lstm", lstm, (normal(3, 2, 8), normal(2, 2), normal(2, 2), normal(8, 2))),
+    Case("gru", gru, (normal(3, 2, 6), normal(2, 2), normal(6, 2), normal(6))),
+    *[
+        Case("rnn", rnn, (normal(3, 2, 2), normal(2, 2), normal(2, 2)), {"activation": activation})
+        for activation in ("tanh", "relu")
+    ],
     Case("relu", lambda x: x * (x > 0), (X,)),
     Case("relu_grad", lambda d, y: d * (y > 0), (D, X)),
     Case("leaky_relu", lambda x, slope: np.where(x > 0, x, slope * x), (X,), {"slope": 0.2}),

@@ -32,7 +32,7 @@ class _Running(Module):
 
     def __init__(
         self, num_features: int, eps: float, momentum: float | None, affine: bool,
-        track_running_stats: bool, device: Any, dtype: Any,
+        track_running_stats: bool, device: Any, dtype: Any, bias: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         check_device(type(self).__name__, device)
@@ -41,8 +41,8 @@ class _Running(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name in ("weight", "bias"):
-            self.register_parameter(name, empty(num_features, dtype) if affine else None)
+        self.register_parameter("weight", empty(num_features, dtype) if affine else None)
+        self.register_parameter("bias", empty(num_features, dtype) if affine and bias else None)
         kind = np.float32 if dtype is None else dtype
         for name, start in (
             ("running_mean", np.zeros(num_features, kind)),
@@ -64,8 +64,9 @@ class _Running(Module):
     def reset_parameters(self) -> None:
         """Set weight to 1 and bias to 0."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             self.weight._array[...] = 1
+        if self.bias is not None:
             self.bias._array[...] = 0
 
     def _check_input(self, input: Any) -> None:
@@ -95,10 +96,10 @@ class _BatchNorm(_Running):
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
         affine: bool = True, track_running_stats: bool = True, device: Any = None,
-        dtype: Any = None,
+        dtype: Any = None, *, bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
         )
 
     def forward(self, input: Any) -> Any:
@@ -150,10 +151,11 @@ class BatchNorm3d(_BatchNorm):
 class _InstanceNorm(_Running):
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
-        track_running_stats: bool = False, device: Any = None, dtype: Any = None,
+        track_running_stats: bool = False, device: Any = None, dtype: Any = None, *,
+        bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
         )
 
     def forward(self, input: Any) -> Any:
@@ -277,7 +279,7 @@ class GroupNorm(Module):
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
-        bias: bool = True, device: Any = None, dtype: Any = None,
+        device: Any = None, dtype: Any = None, *, bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         check_device("GroupNorm", device)

@@ -74,7 +74,8 @@ def _pull_relu(
 
 #: x (*B, in), weight (out, in), bias (out,) or None.
 linear = Op(
-    "linear", lambda x, weight, bias: _affine(x, weight, bias), inputs=["x", "weight", "bias"],
+    "linear", lambda x, weight, bias: _affine(x, weight, bias),
+    inputs=["x", "weight", "bias"],
     vjp={"x weight bias": _pull},
     jvp={
         "x": lambda t, weight: linear(t, weight, None),

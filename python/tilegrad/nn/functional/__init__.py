@@ -1,6 +1,7 @@
 """Functions on tensors that networks are made of; names and signatures are torch's."""
 
 from tilegrad.nn.functional.activation import *  # noqa: F403
+from tilegrad.nn.functional.attention import *  # noqa: F403
 from tilegrad.nn.functional.convolution import *  # noqa: F403
 from tilegrad.nn.functional.dropout import *  # noqa: F403
 from tilegrad.nn.functional.linear import *  # noqa: F403
@@ -8,3 +9,5 @@ from tilegrad.nn.functional.loss import *  # noqa: F403
 from tilegrad.nn.functional.normalization import *  # noqa: F403
 from tilegrad.nn.functional.padding import *  # noqa: F403
 from tilegrad.nn.functional.pooling import *  # noqa: F403
+from tilegrad.nn.functional.resample import *  # noqa: F403
+from tilegrad.nn.functional.sequence import *  # noqa: F403

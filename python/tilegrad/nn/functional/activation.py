@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.functions.inplace import store
 from tilegrad.functions.random import stream
 from tilegrad.ops import activation as ops
 from tilegrad.ops.arithmetic import absolute, add, divide, multiply, negative, subtract
@@ -22,28 +22,19 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
-def in_place(x: Any, result: Any) -> Any:
-    """Let ``x`` hold ``result``, computed from it, in its own memory, and return it."""
-    if not isinstance(x, Tensor):
-        x[...] = result
-        return x
-    if is_grad_enabled() and x._requires_grad and x.is_leaf:
-        raise RuntimeError(
-            "a leaf tensor that requires gradients cannot be changed in place; pass inplace=False"
-        )
-    x._array[...] = result._array
-    x._bump_version()
-    x._node, x._requires_grad, x._tangents = result._node, result._requires_grad, result._tangents
+def apply(function: Any, x: Any, inplace: bool, *args: Any) -> Any:
+    """``function(x, *args)``, written back into ``x`` where ``inplace``."""
+    if not inplace:
+        return function(x, *args)
+    if isinstance(x, Tensor):
+        return store(x, function, args, {}, getattr(function, "__name__", "activation"))
+    x[...] = function(x, *args)
     return x
-
-
-def _done(x: Any, result: Any, inplace: bool) -> Any:
-    return in_place(x, result) if inplace else result
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
     """``max(x, 0)``, entry by entry."""
-    return _done(input, ops.relu(input), inplace)
+    return ops.relu(input) if not inplace else apply(ops.relu, input, True)
 
 
 def relu_(input: Any) -> Any:
@@ -58,24 +49,26 @@ def relu6(input: Any, inplace: bool = False) -> Any:
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """``x`` where positive, else ``negative_slope * x``."""
-    return _done(input, ops.leaky_relu(input, negative_slope), inplace)
+    return apply(ops.leaky_relu, input, inplace, negative_slope)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """``x`` where positive, else ``alpha * (exp(x) - 1)``."""
-    return _done(input, ops.elu(input, alpha), inplace)
+    return apply(ops.elu, input, inplace, alpha)
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
     """ELU with the constants that keep mean 0 and variance 1."""
-    return _done(input, multiply(ops.elu(input, SELU_ALPHA), SELU_SCALE), inplace)
+    return apply(lambda x: multiply(ops.elu(x, SELU_ALPHA), SELU_SCALE), input, inplace)
 
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``."""
     if alpha == 0:
         raise ValueError("celu: alpha must not be 0")
-    return _done(input, multiply(ops.elu(divide(input, alpha), 1.0), alpha), inplace)
+    return apply(
+        lambda x: multiply(ops.elu(divide(x, alpha), 1.0), alpha), input, inplace
+    )
 
 
 def gelu(input: Any, approximate: str = "none") -> Any:
@@ -85,12 +78,12 @@ def gelu(input: Any, approximate: str = "none") -> Any:
 
 def silu(input: Any, inplace: bool = False) -> Any:
     """``x sigmoid(x)``, also called swish."""
-    return _done(input, ops.silu(input), inplace)
+    return apply(ops.silu, input, inplace)
 
 
 def mish(input: Any, inplace: bool = False) -> Any:
     """``x tanh(log(1 + exp(x)))``."""
-    return _done(input, multiply(input, tanh(ops.softplus(input))), inplace)
+    return apply(lambda x: multiply(x, tanh(ops.softplus(x))), input, inplace)
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -118,15 +111,18 @@ def _test(holds: Any, x: Any) -> np.ndarray[Any, Any]:
     return np.asarray(holds(x._array if isinstance(x, Tensor) else np.asarray(x)))
 
 
+def _hardtanh(x: Any, low: float, high: float) -> Any:
+    inside = _test(lambda v: (v > low) & (v < high), x)
+    return where(inside, x, _constant(clip(x, low, high)))
+
+
 def hardtanh(
     input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Any:
     """``x`` between the bounds, which hold outside; at the bounds the gradient is 0."""
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val {min_val} must not exceed max_val {max_val}")
-    bounded = clip(input, min_val, max_val)
-    inside = _test(lambda v: (v > min_val) & (v < max_val), input)
-    return _done(input, where(inside, input, _constant(bounded)), inplace)
+    return apply(_hardtanh, input, inplace, min_val, max_val)
 
 
 def _constant(value: Any) -> Any:
@@ -135,13 +131,16 @@ def _constant(value: Any) -> Any:
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """``min(max(x / 6 + 1 / 2, 0), 1)``."""
-    return _done(input, divide(hardtanh(add(input, 3.0), 0.0, 6.0), 6.0), inplace)
+    return apply(
+        lambda x: divide(_hardtanh(add(x, 3.0), 0.0, 6.0), 6.0), input, inplace
+    )
 
 
 def hardswish(input: Any, inplace: bool = False) -> Any:
     """``x min(max(x + 3, 0), 6) / 6``."""
-    gate = divide(clip(add(input, 3.0), 0.0, 6.0), 6.0)
-    return _done(input, multiply(input, gate), inplace)
+    return apply(
+        lambda x: multiply(x, divide(clip(add(x, 3.0), 0.0, 6.0), 6.0)), input, inplace
+    )
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
@@ -159,7 +158,9 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """``x`` where it exceeds ``threshold``, else ``value``."""
-    return _done(input, where(_test(lambda v: ~(v <= threshold), input), input, value), inplace)
+    return apply(
+        lambda x: where(_test(lambda v: ~(v <= threshold), x), x, value), input, inplace
+    )
 
 
 def prelu(input: Any, weight: Any) -> Any:
@@ -189,8 +190,8 @@ def rrelu(
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slopes = stream(generator).uniform(lower, upper, input.shape).astype(input.dtype)
     negative_part = _test(lambda v: v <= 0, input)
-    result = multiply(input, np.where(negative_part, slopes, np.ones_like(slopes)))
-    return _done(input, result, inplace)
+    rates = np.where(negative_part, slopes, np.ones_like(slopes))
+    return apply(lambda x: multiply(x, rates), input, inplace)
 
 
 def glu(input: Any, dim: int = -1) -> Any:

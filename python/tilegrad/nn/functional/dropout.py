@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad.autograd.recording import opaque
 from tilegrad.functions.random import stream
-from tilegrad.nn.functional.activation import SELU_ALPHA, SELU_SCALE, in_place
+from tilegrad.nn.functional.activation import SELU_ALPHA, SELU_SCALE, apply
 from tilegrad.ops.arithmetic import add, multiply
 
 
@@ -37,8 +37,7 @@ def _drop(op: str, x: Any, p: float, shape: Any, training: bool, inplace: bool, 
     _check(op, p)
     if not training or p == 0:
         return x
-    y = multiply(x, _mask(tuple(shape), p, x.dtype, gen))
-    return in_place(x, y) if inplace else y
+    return apply(multiply, x, inplace, _mask(tuple(shape), p, x.dtype, gen))
 
 
 def dropout(
@@ -103,23 +102,24 @@ def _affine_mask(shape: tuple[int, ...], p: float, dtype: Any, generator: Any) -
     return (kept * a).astype(dtype), shift.astype(dtype)
 
 
-def _alpha_drop(op: str, x: Any, p: float, shape: Any, training: bool, gen: Any) -> Any:
+def _alpha_drop(
+    op: str, x: Any, p: float, shape: Any, training: bool, inplace: bool, gen: Any
+) -> Any:
     """Dropout to SELU's floor, with the affine map that keeps mean and variance."""
     _check(op, p)
     if not training or p == 0:
         return x
     if p == 1:
-        return multiply(x, 0.0)
+        return apply(multiply, x, inplace, 0.0)
     scale, shift = _affine_mask(tuple(shape), p, x.dtype, gen)
-    return add(multiply(x, scale), shift)
+    return apply(lambda v: add(multiply(v, scale), shift), x, inplace)
 
 
 def alpha_dropout(
     input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Any = None
 ) -> Any:
     """Dropout for SELU networks: keeps mean 0 and variance 1."""
-    y = _alpha_drop("alpha_dropout", input, p, input.shape, training, generator)
-    return in_place(input, y) if inplace else y
+    return _alpha_drop("alpha_dropout", input, p, input.shape, training, inplace, generator)
 
 
 def feature_alpha_dropout(
@@ -127,8 +127,7 @@ def feature_alpha_dropout(
 ) -> Any:
     """:func:`alpha_dropout` of whole channels (N, C, ...)."""
     shape = (*input.shape[:2], *[1] * (input.ndim - 2))
-    y = _alpha_drop("feature_alpha_dropout", input, p, shape, training, generator)
-    return in_place(input, y) if inplace else y
+    return _alpha_drop("feature_alpha_dropout", input, p, shape, training, inplace, generator)
 
 
 __all__ = [

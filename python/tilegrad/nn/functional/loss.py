@@ -166,7 +166,9 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = reshape(var, (*var.shape, 1))
-        elif input.shape[:-1] != var.shape[:-1] or var.shape[-1] != 1:
+        elif input.ndim != var.ndim or any(
+            v not in (1, x) for x, v in zip(input.shape, var.shape, strict=True)
+        ):
             raise ValueError(
                 f"gaussian_nll_loss: var of shape {var.shape} does not fit the input of shape "
                 f"{input.shape}: give one variance per entry, or per entry of all axes but the last"
@@ -281,7 +283,8 @@ def _probability_cross_entropy(
         log_p = multiply(log_p, weight.reshape([-1 if i == axis else 1 for i in range(x.ndim)]))
     loss = negative(sum_over(multiply(log_p, target), axis))
     if reduction == "mean":
-        return divide(sum_over(loss), float(max(x.size // max(classes, 1), 0)) or math.nan)
+        with np.errstate(all="ignore"):
+            return divide(sum_over(loss), float(math.prod(loss.shape)))
     return reduced("cross_entropy", loss, reduction)
 
 
@@ -361,7 +364,7 @@ def kl_div(
     if log_target:
         loss = multiply(exp(target), subtract(target, input))
     else:
-        t = where(values_of(target) > 0, target, 1.0)
+        t = where(values_of(target) != 0, target, 1.0)  # 0 log 0 = 0
         loss = subtract(multiply(target, log(t)), multiply(target, input))
     if reduction == "batchmean":
         total = sum_over(loss)

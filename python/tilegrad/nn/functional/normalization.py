@@ -90,10 +90,19 @@ def batch_norm(
             f"batch_norm: input of shape {input.shape} has one value per channel; training needs "
             "more than one"
         )
+    if count == 0:
+        return _empty_batch(input, weight, bias)
     y, mean, _, var = ops.batch_norm(input, weight, bias, eps)
     _update_running(running_mean, mean, momentum, 1.0)
-    _update_running(running_var, var, momentum, count / (count - 1) if count > 1 else 1.0)
+    _update_running(running_var, var, momentum, count / (count - 1))
     return y
+
+
+def _empty_batch(x: Any, weight: Any, bias: Any) -> Any:
+    """No values: nothing to take statistics of, and gradients of zero for the parameters."""
+    shape = (1, x.shape[1], *[1] * (x.ndim - 2))
+    y = multiply(x, 1.0 if weight is None else reshape(weight, shape))
+    return y if bias is None else add(y, reshape(bias, shape))
 
 
 def instance_norm(
