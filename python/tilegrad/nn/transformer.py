@@ -430,5 +430,3 @@ class Transformer(Module):
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """Minus infinity above the diagonal."""
         return Tensor(causal_mask(sz, sz, dtype or np.float32))
-
-
