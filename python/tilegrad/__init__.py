@@ -19,14 +19,16 @@ __all__ = [
     "backend",
     "batch_invariant",
     "compile",
-    "default_generator",  # noqa: F405
+    "default_generator",
     "enable_grad",
     "get_num_threads",
     "is_grad_enabled",
     "kernels",
+    "load",
     "no_grad",
     "num_threads",
     "ops",
+    "save",
     "set_grad_enabled",
     "set_num_threads",
     "show_config",
@@ -36,6 +38,20 @@ __all__ = [
 
 #: Imported when first asked for.
 _LAZY = ("calculus", "data", "func", "linalg", "nn", "optim")
+
+
+def save(obj: Any, f: Any) -> None:
+    """Write a state dict to a file; see :func:`tilegrad.serialization.save`."""
+    from tilegrad.serialization import save as write
+
+    write(obj, f)
+
+
+def load(f: Any, map_location: Any = None, weights_only: bool = True) -> Any:
+    """Read a state dict from a file; see :func:`tilegrad.serialization.load`."""
+    from tilegrad.serialization import load as read
+
+    return read(f, map_location, weights_only)
 
 
 def __getattr__(name: str) -> Any:

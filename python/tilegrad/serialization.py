@@ -1,0 +1,203 @@
+"""State dicts in files: ``.npz`` without pickle, ``.safetensors`` with its package.
+
+A file is written beside its place and moved there when it is whole, so a broken write leaves what
+was there before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tilegrad.autograd.tensor import Tensor
+
+#: Under this key the structure of nested states stands in an ``.npz`` file.
+STRUCTURE = "__structure__"
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray, np.generic))
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    array = value._array if isinstance(value, Tensor) else np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"save: arrays of dtype {array.dtype} cannot be saved")
+    return array
+
+
+class _Plan:
+    """A nested state as plain JSON and arrays, numbered or, in a flat dict, by name."""
+
+    def __init__(self, flat: bool) -> None:
+        self.flat = flat
+        self.arrays: dict[str, np.ndarray[Any, Any]] = {}
+
+    def pack(self, value: Any, path: str) -> Any:
+        """``value`` as JSON; arrays go to :attr:`arrays` under ``path``."""
+        if _is_array(value):
+            key = path if self.flat else f"a{len(self.arrays)}"
+            self.arrays[key] = _array(value)
+            return {"array": key, "tensor": isinstance(value, Tensor)}
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return {"value": value}
+        if isinstance(value, Mapping):
+            items = []
+            for key, entry in value.items():
+                if not isinstance(key, (str, int)) or isinstance(key, bool):
+                    raise TypeError(f"save: {key!r} at {path!r}: keys must be strings or integers")
+                below = f"{path}/{key}" if path else str(key)
+                items.append([key, self.pack(entry, below)])
+            return {"dict": items}
+        if isinstance(value, (list, tuple)):
+            entries = [self.pack(v, f"{path}/{i}") for i, v in enumerate(value)]
+            return {"tuple" if isinstance(value, tuple) else "list": entries}
+        raise TypeError(
+            f"save: {type(value).__name__} at {path!r} cannot be saved; states are made of tensors, "
+            "arrays, numbers, strings, lists, tuples and dicts"
+        )
+
+
+def _unpack(plan: Any, arrays: Mapping[str, Any]) -> Any:
+    if "array" in plan:
+        array = arrays[plan["array"]]
+        return Tensor(array) if plan["tensor"] else array
+    if "value" in plan:
+        return plan["value"]
+    if "dict" in plan:
+        return OrderedDict((key, _unpack(entry, arrays)) for key, entry in plan["dict"])
+    if "tuple" in plan:
+        return tuple(_unpack(entry, arrays) for entry in plan["tuple"])
+    return [_unpack(entry, arrays) for entry in plan["list"]]
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside ``path`` and move it there."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        write(beside)
+        # mkstemp's files are private; a new file has the rights that the umask leaves
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def save(obj: Any, f: str | os.PathLike[str]) -> None:
+    """Write a state dict, or any nesting of dicts, lists, numbers and tensors.
+
+    Args:
+        obj: what ``state_dict()`` of modules and optimizers gives.
+        f: where to; the ending says how: ``.npz`` (also for any other ending but the next), or
+            ``.safetensors`` for a flat dict of tensors (asks for the package ``safetensors``).
+
+    Raises:
+        TypeError: something in ``obj`` cannot be saved.
+        OSError: the file cannot be written; what was there stays.
+
+    >>> import tempfile, tilegrad as tg
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tg.save({"w": tg.ones(2)}, folder + "/state.npz")
+    ...     tg.load(folder + "/state.npz")["w"].numpy()
+    array([1., 1.], dtype=float32)
+    """
+    path = Path(f)
+    if path.suffix == ".safetensors":
+        _save_safetensors(obj, path)
+        return
+    flat = isinstance(obj, Mapping) and all(
+        isinstance(key, str) and _is_array(value) for key, value in obj.items()
+    )
+    plan = _Plan(flat)
+    structure = json.dumps(plan.pack(obj, ""))
+    # the structure travels as bytes, so that no pickle is needed
+    entries = {**plan.arrays, STRUCTURE: np.frombuffer(structure.encode(), np.uint8)}
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as stream:
+            np.savez(stream, **entries)  # type: ignore[arg-type]
+
+    _write(path, write)
+
+
+def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
+    """Read what :func:`save` wrote, or any ``.npz`` or ``.safetensors`` file of arrays.
+
+    Args:
+        f: the file.
+        map_location, weights_only: accepted for torch's sake: everything is on the CPU, and nothing
+            but weights is ever read.
+
+    Returns:
+        What was saved; arrays of files by others become tensors, by name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is broken or of another kind.
+    """
+    path = Path(f)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a .npz or .safetensors file")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            arrays = {name: stored[name] for name in stored.files}
+        text = arrays.pop(STRUCTURE, None)
+        if text is None:
+            return OrderedDict((name, Tensor(array)) for name, array in arrays.items())
+        return _unpack(json.loads(text.tobytes()), arrays)
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: not a whole .npz file of arrays ({error}); was it cut short, or written by "
+            "another program?"
+        ) from None
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError(
+            ".safetensors files need the package safetensors: pip install 'tilegrad[safetensors]'"
+        ) from None
+    return safetensors.numpy
+
+
+def _save_safetensors(obj: Any, path: Path) -> None:
+    if not isinstance(obj, Mapping) or not all(
+        isinstance(key, str) and _is_array(value) for key, value in obj.items()
+    ):
+        raise TypeError(
+            "save: a .safetensors file holds a flat dict of names and tensors; use .npz for more"
+        )
+    library = _safetensors()
+    arrays = {key: np.asarray(_array(value), order="C") for key, value in obj.items()}
+    _write(path, lambda beside: library.save_file(arrays, str(beside)))
+
+
+def _load_safetensors(path: Path) -> Any:
+    library = _safetensors()
+    try:
+        arrays = library.load_file(str(path))
+    except Exception as error:
+        raise ValueError(f"{path}: not a whole .safetensors file ({error})") from None
+    return OrderedDict((name, Tensor(array)) for name, array in arrays.items())
+
+
+__all__ = ["load", "save"]
