@@ -26,14 +26,16 @@ OPTIMIZERS = [
     ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.9, "weight_decay": 0.1}),
     ("RMSprop", {"lr": 0.01, "alpha": 0.9, "maximize": True}),
     ("Adagrad", {"lr": 0.1}),
-    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.2}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1,
+                 "initial_accumulator_value": 0.2}),
     ("LBFGS", {"lr": 0.3, "max_iter": 3, "history_size": 4}),
     ("LBFGS", {"lr": 1.0, "max_iter": 4, "line_search_fn": "strong_wolfe"}),
 ]  # fmt: skip
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 Y = np.sin(X.sum(axis=1, keepdims=True))
-START = [np.random.default_rng(i + 1).standard_normal(s) for i, s in enumerate([(4, 3), (4,), (1, 4)])]
+SHAPES = [(4, 3), (4,), (1, 4)]
+START = [np.random.default_rng(i + 1).standard_normal(s) for i, s in enumerate(SHAPES)]
 
 
 def _train(library: Any, params: list[Any], optimizer: Any, x: Any, y: Any, steps: int) -> None:

@@ -61,8 +61,8 @@ class _Plan:
             entries = [self.pack(v, f"{path}/{i}") for i, v in enumerate(value)]
             return {"tuple" if isinstance(value, tuple) else "list": entries}
         raise TypeError(
-            f"save: {type(value).__name__} at {path!r} cannot be saved; states are made of tensors, "
-            "arrays, numbers, strings, lists, tuples and dicts"
+            f"save: {type(value).__name__} at {path!r} cannot be saved; states are made of "
+            "tensors, arrays, numbers, strings, lists, tuples and dicts"
         )
 
 

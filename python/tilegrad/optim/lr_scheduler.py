@@ -217,7 +217,7 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """The factor goes linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs."""
+    """A factor going linearly from ``start_factor`` to ``end_factor`` in ``total_iters``."""
 
     def __init__(
         self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0,
@@ -355,7 +355,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 self.T_i *= self.T_mult
         else:
             if epoch < 0:
-                raise ValueError(f"CosineAnnealingWarmRestarts: epoch must not be negative: {epoch}")
+                raise ValueError(f"CosineAnnealingWarmRestarts: negative epoch {epoch}")
             if epoch < self.T_0:
                 self.T_i, self.T_cur = self.T_0, epoch
             elif self.T_mult == 1:
@@ -476,7 +476,8 @@ class CyclicLR(LRScheduler):
         self.mode = mode
         self.gamma = gamma
         self._scale = scale_fn
-        self.scale_mode = scale_mode if scale_fn is not None or mode != "exp_range" else "iterations"
+        by_iterations = scale_fn is None and mode == "exp_range"
+        self.scale_mode = "iterations" if by_iterations else scale_mode
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
             if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:

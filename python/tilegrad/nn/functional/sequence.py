@@ -93,8 +93,8 @@ def ctc_loss(
 def _mass(x: Any, durations: Array) -> Any:
     """Zeros (N,) whose gradient is ``exp(log_probs)`` in the steps that count.
 
-    It vanishes in a log_softmax behind ``log_probs``; with it the gradient by ``log_probs`` alone is
-    the one torch and cuDNN give, that by the logits.
+    It vanishes in a log_softmax behind ``log_probs``; with it the gradient by ``log_probs`` alone
+    is the one torch and cuDNN give, that by the logits.
     """
     counted = np.arange(x.shape[0])[:, None] < durations
     total = sum_over(multiply(exp(x), counted[:, :, None].astype(x.dtype)), (0, 2))
