@@ -25,15 +25,6 @@ Inside inside(const Axis& axis, int cls, int64_t begin, int64_t count) {
 }
 
 template <class T>
-void copy_row(const T* from, int64_t stride, int64_t count, T* to) {
-  if (stride == 1) {
-    std::memcpy(to, from, sizeof(T) * static_cast<size_t>(count));
-  } else {
-    conv_kernels<T>().gather(count, from, stride, to);
-  }
-}
-
-template <class T>
 void zero(T* to, int64_t count) {
   if (count > 0) std::memset(to, 0, sizeof(T) * static_cast<size_t>(count));
 }
@@ -134,19 +125,15 @@ void copy_window(const Axis (&axes)[kSpatial], const WindowLayout& layout, const
       zero(to, height * layout.row + layout.shared);
       return;
     }
-    // Zeros before the first pixel; then each pixel row and the zeros up to the next one's pixels.
-    const int64_t gap = layout.row - count;
-    T* at = to + rows.begin * layout.row + columns.begin;
+    // Zeros before the first pixel; then each row's pixels and the zeros up to the next one's.
+    T* const at = to + rows.begin * layout.row + columns.begin;
     zero(to, at - to);
     const T* source = plane + (y0 + rows.begin * y.stride) * from.pixel[1] +
                       (x0 + columns.begin * x.stride) * from.pixel[2];
-    for (int64_t v = rows.begin; v < rows.end; ++v) {
-      copy_row(source, x.stride * from.pixel[2], count, at);
-      for (int64_t i = 0; i < gap; ++i) at[count + i] = T(0);
-      source += y.stride * from.pixel[1];
-      at += layout.row;
-    }
-    zero(at, to + height * layout.row + layout.shared - at);
+    conv_kernels<T>().rows_to_window(rows.end - rows.begin, count, source, y.stride * from.pixel[1],
+                                     x.stride * from.pixel[2], at, layout.row,
+                                     layout.row - columns.begin);
+    zero(to + rows.end * layout.row, (height - rows.end) * layout.row + layout.shared);
   };
   for (int64_t n = 0; n < box.images; ++n) {
     for (int64_t c = 0; c < channels; ++c) {

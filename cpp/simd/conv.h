@@ -70,8 +70,10 @@ struct ConvKernels {
   void (*transpose)(int64_t m, int64_t n, const T* in, int64_t in_stride, T* out,
                     int64_t out_stride);
 
-  // out[i] = in[i * stride] for i < n; the last element read is in[(n - 1) * stride].
-  void (*gather)(int64_t n, const T* in, int64_t stride, T* out);
+  // to[r * pitch + i] = from[r * from_row + i * stride] for i < count, then zeros for i < pitch,
+  // but for i < last in the last row; every row may write up to one vector past its end.
+  void (*rows_to_window)(int64_t rows, int64_t count, const T* from, int64_t from_row,
+                         int64_t stride, T* to, int64_t pitch, int64_t last);
 };
 
 }  // namespace tilegrad::simd

@@ -201,19 +201,32 @@ void conv_transpose(int64_t m, int64_t n, const T* in, int64_t in_stride, T* out
   }
 }
 
+// p[0], p[stride], ... for `count` lanes; the others are not read, and zero.
 template <class T>
-void conv_gather(int64_t n, const T* in, int64_t stride, T* out) {
-  int64_t i = 0;
-  if (stride == 2) {
-    typedef T Four __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T))));
-    using Index = typename TransposeIndex<sizeof(T)>::Type;
-    for (; i + 5 <= n; i += 4) {  // one element more than written is read
-      const Four low = *reinterpret_cast<const Four*>(in + 2 * i);
-      const Four high = *reinterpret_cast<const Four*>(in + 2 * i + 4);
-      *reinterpret_cast<Four*>(out + i) = __builtin_shuffle(low, high, Index{0, 2, 4, 6});
+TILEGRAD_INLINE Vec<T> load_every(const T* p, int64_t stride, int count) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  if (stride == 1) return V::load(p, count);
+  if (stride == 2) return V::even(V::load(p, 2 * count - 1), V::load(p + W, 2 * count - 1 - W));
+  T lanes[W];
+  for (int i = 0; i < W; ++i) lanes[i] = i < count ? p[i * stride] : T(0);
+  return V::load(lanes);
+}
+
+template <class T>
+void conv_rows_to_window(int64_t rows, int64_t count, const T* from, int64_t from_row,
+                         int64_t stride, T* to, int64_t pitch, int64_t last) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  for (int64_t r = 0; r < rows; ++r, from += from_row, to += pitch) {
+    const int64_t length = r + 1 < rows ? pitch : last;
+    int64_t i = 0;
+    for (; i < count; i += W) {
+      const int lanes = count - i < W ? static_cast<int>(count - i) : W;
+      load_every(from + i * stride, stride, lanes).store(to + i);
     }
+    for (; i < length; i += W) V::zero().store(to + i);
   }
-  for (; i < n; ++i) out[i] = in[i * stride];
 }
 
 template <class T, int MR, int NV>
@@ -248,6 +261,6 @@ constexpr ConvKernels<T> conv_kernels() {
   add_conv_dots<T, 1, 1>(kernels);
   kernels.panel = conv_panel<T>;
   kernels.transpose = conv_transpose<T>;
-  kernels.gather = conv_gather<T>;
+  kernels.rows_to_window = conv_rows_to_window<T>;
   return kernels;
 }

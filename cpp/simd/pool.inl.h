@@ -1,15 +1,3 @@
-// p[0], p[stride], ... for `count` lanes; the other lanes are not read.
-template <class T>
-TILEGRAD_INLINE Vec<T> load_every(const T* p, int64_t stride, int count) {
-  using V = Vec<T>;
-  constexpr int W = V::width;
-  if (stride == 1) return V::load(p, count);
-  if (stride == 2) return V::even(V::load(p, 2 * count - 1), V::load(p + W, 2 * count - 1 - W));
-  T lanes[W];
-  for (int i = 0; i < W; ++i) lanes[i] = i < count ? p[i * stride] : T(0);
-  return V::load(lanes);
-}
-
 template <class T>
 void pool_largest(const PoolRow<T>& row, const int64_t* flat, T* y, int64_t* indices) {
   using V = Vec<T>;
