@@ -22,38 +22,46 @@ T divisor(const MeanRule& rule, int64_t count) {
 }
 
 template <class T>
-void pool_plane(const PoolShape& s, const MeanRule& rule, const Range& whole, const T* x, T* y,
-                std::vector<const T*>& from) {
-  for (int64_t z = 0; z < s.output[0]; ++z) {
-    const Range tz = taps_inside(s, 0, z);
-    for (int64_t v = 0; v < s.output[1]; ++v, y += s.output[2]) {
-      const Range ty = taps_inside(s, 1, v);
-      const int64_t counted_zy = counted(s, rule, 0, z) * counted(s, rule, 1, v);
-      const auto row_of = [&](int64_t a, int64_t b) {
-        return x +
-               ((z * s.stride[0] + a - s.low[0]) * s.image[1] + v * s.stride[1] + b - s.low[1]) *
-                   s.image[2];
-      };
-      from.clear();
-      if (whole.size() > 0) {
-        for (int64_t a = tz.begin; a < tz.end; ++a) {
-          for (int64_t b = ty.begin; b < ty.end; ++b) {
-            const T* row = row_of(a, b) + whole.begin * s.stride[2] - s.low[2];
-            for (int64_t t = 0; t < s.kernel[2]; ++t) from.push_back(row + t);
-          }
-        }
-        pool_kernels<T>().mean(
-            {whole.size(), static_cast<int64_t>(from.size()), from.data(), s.stride[2]},
-            divisor<T>(rule, counted_zy * s.kernel[2]), y + whole.begin);
+struct AvgPool {
+  const PoolShape& s;
+  const MeanRule& rule;
+  const Range columns = whole_windows(s, 2), rows = whole_windows(s, 1);
+  std::vector<const T*> from;  // per tap; workspace
+
+  AvgPool(const PoolShape& shape, const MeanRule& mean) : s(shape), rule(mean) {}
+
+  // The pixel that tap (a, b, 0) of window (z, v, u) meets, flat in the plane.
+  int64_t pixel(int64_t z, int64_t v, int64_t u, int64_t a, int64_t b) const {
+    const int64_t iz = z * s.stride[0] + a - s.low[0], iy = v * s.stride[1] + b - s.low[1];
+    return (iz * s.image[1] + iy) * s.image[2] + u * s.stride[2] - s.low[2];
+  }
+
+  // Output rows [v, v + count) of slice z, which see the same taps of the axes z and y.
+  void block(int64_t z, int64_t v, int64_t count, const T* x, T* y) {
+    const Range tz = taps_inside(s, 0, z), ty = taps_inside(s, 1, v);
+    const int64_t counted_zy = counted(s, rule, 0, z) * counted(s, rule, 1, v);
+    from.clear();
+    for (int64_t a = tz.begin; a < tz.end; ++a) {
+      for (int64_t b = ty.begin; b < ty.end; ++b) {
+        const T* row = x + pixel(z, v, columns.begin, a, b);
+        for (int64_t t = 0; t < s.kernel[2]; ++t) from.push_back(row + t);
       }
+    }
+    if (columns.size() > 0) {
+      pool_kernels<T>().mean({count, columns.size(), static_cast<int64_t>(from.size()), from.data(),
+                              s.stride[1] * s.image[2], s.stride[2]},
+                             divisor<T>(rule, counted_zy * s.kernel[2]), y + columns.begin,
+                             s.output[2]);
+    }
+    for (int64_t r = 0; r < count; ++r, y += s.output[2]) {
       for (int64_t u = 0; u < s.output[2]; ++u) {
-        if (u == whole.begin) u = whole.end;
+        if (u == columns.begin) u = columns.end;
         if (u >= s.output[2]) break;
         const Range tx = taps_inside(s, 2, u);
         T sum = 0;
         for (int64_t a = tz.begin; a < tz.end; ++a) {
           for (int64_t b = ty.begin; b < ty.end; ++b) {
-            const T* row = row_of(a, b) + u * s.stride[2] - s.low[2];
+            const T* row = x + pixel(z, v + r, u, a, b);
             for (int64_t t = tx.begin; t < tx.end; ++t) sum += row[t];
           }
         }
@@ -61,7 +69,16 @@ void pool_plane(const PoolShape& s, const MeanRule& rule, const Range& whole, co
       }
     }
   }
-}
+
+  void plane(const T* x, T* y) {
+    for (int64_t z = 0; z < s.output[0]; ++z) {
+      for (int64_t v = 0, count; v < s.output[1]; v += count) {
+        count = v == rows.begin ? std::max<int64_t>(1, rows.size()) : 1;
+        block(z, v, count, x, y + (z * s.output[1] + v) * s.output[2]);
+      }
+    }
+  }
+};
 
 // Windows of axis i that cover pixel q.
 Range windows_over(const PoolShape& s, int i, int64_t q) {
@@ -72,45 +89,85 @@ Range windows_over(const PoolShape& s, int i, int64_t q) {
 }
 
 // Every window gives the same share to all its pixels, so the shares of the windows above a row of
-// pixels are first added up per column of windows, and then spread along the row.
+// pixels are first added up per column of windows, and then spread along the row. Neighbouring rows
+// below the same windows are equal.
 template <class T>
-void spread_plane(const PoolShape& s, const MeanRule& rule, const Range& whole,
-                  const std::vector<Range>& over, const T* g, T* dx, std::vector<T>& sums) {
-  for (int64_t z = 0; z < s.image[0]; ++z) {
-    const Range wz = windows_over(s, 0, z);
-    for (int64_t v = 0; v < s.image[1]; ++v, dx += s.image[2]) {
-      const Range wy = windows_over(s, 1, v);
-      sums.assign(static_cast<size_t>(s.output[2]), T(0));
-      for (int64_t a = wz.begin; a < wz.end; ++a) {
-        for (int64_t b = wy.begin; b < wy.end; ++b) {
-          const T* row = g + (a * s.output[1] + b) * s.output[2];
-          const int64_t zy = counted(s, rule, 0, a) * counted(s, rule, 1, b);
-          if (whole.size() > 0) {
-            pool_kernels<T>().share(whole.size(), row + whole.begin,
-                                    divisor<T>(rule, zy * s.kernel[2]), sums.data() + whole.begin);
-          }
-          for (int64_t u = 0; u < s.output[2]; ++u) {
-            if (u == whole.begin) u = whole.end;
-            if (u >= s.output[2]) break;
-            sums[static_cast<size_t>(u)] += row[u] / divisor<T>(rule, zy * counted(s, rule, 2, u));
-          }
+struct AvgPoolGrad {
+  const PoolShape& s;
+  const MeanRule& rule;
+  const Range columns = whole_windows(s, 2);
+  std::vector<Range> over[3];        // windows above each pixel, per axis
+  std::vector<int64_t> per_axis[3];  // pixels that each window counts, per axis
+  std::vector<T> sums;               // workspace, with zeros around
+
+  AvgPoolGrad(const PoolShape& shape, const MeanRule& mean) : s(shape), rule(mean) {
+    for (int i = 0; i < 3; ++i) {
+      for (int64_t q = 0; q < s.image[i]; ++q) over[i].push_back(windows_over(s, i, q));
+      for (int64_t p = 0; p < s.output[i]; ++p) per_axis[i].push_back(counted(s, rule, i, p));
+    }
+    sums.resize(static_cast<size_t>(s.output[2] + 2 * margin()));
+  }
+
+  int64_t margin() const { return s.kernel[2] + s.low[2] + s.high[2]; }
+
+  void add_shares(const Range& wz, const Range& wy, const T* g) {
+    T* const sum = sums.data() + margin();
+    set_zero(sum, s.output[2]);
+    for (int64_t a = wz.begin; a < wz.end; ++a) {
+      for (int64_t b = wy.begin; b < wy.end; ++b) {
+        const T* row = g + (a * s.output[1] + b) * s.output[2];
+        const int64_t zy =
+            per_axis[0][static_cast<size_t>(a)] * per_axis[1][static_cast<size_t>(b)];
+        if (columns.size() > 0) {
+          pool_kernels<T>().share(columns.size(), row + columns.begin,
+                                  divisor<T>(rule, zy * s.kernel[2]), sum + columns.begin);
         }
-      }
-      int64_t u = 0;
-      if (s.kernel[2] == 2 && s.stride[2] == 2 && s.low[2] == 0) {
-        const int64_t pairs = std::min(s.output[2], s.image[2] / 2);
-        pool_kernels<T>().twice(pairs, sums.data(), dx);
-        u = 2 * pairs;
-      }
-      for (; u < s.image[2]; ++u) {
-        const Range& windows = over[static_cast<size_t>(u)];
-        T sum = 0;
-        for (int64_t w = windows.begin; w < windows.end; ++w) sum += sums[static_cast<size_t>(w)];
-        dx[u] = sum;
+        for (int64_t u = 0; u < s.output[2]; ++u) {
+          if (u == columns.begin) u = columns.end;
+          if (u >= s.output[2]) break;
+          sum[u] += row[u] / divisor<T>(rule, zy * per_axis[2][static_cast<size_t>(u)]);
+        }
       }
     }
   }
-}
+
+  void spread(T* dx) const {
+    const T* const sum = sums.data() + margin();
+    int64_t u = 0;
+    if (s.kernel[2] == 2 && s.stride[2] == 2 && s.low[2] == 0) {
+      const int64_t pairs = std::min(s.output[2], s.image[2] / 2);
+      pool_kernels<T>().twice(pairs, sum, dx);
+      u = 2 * pairs;
+    } else if (s.stride[2] == 1) {  // windows u + low - kernel + 1 to u + low: the zeros help out
+      std::vector<const T*> from;
+      for (int64_t t = 1 - s.kernel[2]; t <= 0; ++t) from.push_back(sum + s.low[2] + t);
+      pool_kernels<T>().mean({1, s.image[2], s.kernel[2], from.data(), 0, 1}, T(1), dx, 0);
+      return;
+    }
+    for (; u < s.image[2]; ++u) {
+      const Range& windows = over[2][static_cast<size_t>(u)];
+      T total = 0;
+      for (int64_t w = windows.begin; w < windows.end; ++w) total += sum[w];
+      dx[u] = total;
+    }
+  }
+
+  void plane(const T* g, T* dx) {
+    for (const Range& wz : over[0]) {
+      const Range* before = nullptr;
+      for (const Range& wy : over[1]) {
+        if (before != nullptr && before->begin == wy.begin && before->end == wy.end) {
+          std::memcpy(dx, dx - s.image[2], sizeof(T) * static_cast<size_t>(s.image[2]));
+        } else {
+          add_shares(wz, wy, g);
+          spread(dx);
+        }
+        before = &wy;
+        dx += s.image[2];
+      }
+    }
+  }
+};
 
 Range adaptive_bounds(const PoolShape& s, int i, int64_t p) {
   return {p * s.image[i] / s.output[i], ((p + 1) * s.image[i] + s.output[i] - 1) / s.output[i]};
@@ -145,52 +202,52 @@ void adaptive_windows(const PoolShape& s, Body&& body) {
 
 template <class T>
 void avg_pool(const PoolShape& s, const MeanRule& rule, const T* x, T* y) {
-  const Range whole = whole_windows(s, 2);
   const int64_t in = s.image_pixels(), out = s.output_pixels();
-  for_planes(s.planes, in + out, [&](int64_t plane) {
-    static thread_local std::vector<const T*> from;
-    pool_plane(s, rule, whole, x + plane * in, y + plane * out, from);
+  for_planes(s.planes, in + out, [&](int64_t first, int64_t last) {
+    AvgPool<T> pool(s, rule);
+    for (int64_t p = first; p < last; ++p) pool.plane(x + p * in, y + p * out);
   });
 }
 
 template <class T>
 void avg_pool_grad(const PoolShape& s, const MeanRule& rule, const T* g, T* dx) {
-  const Range whole = whole_windows(s, 2);
-  std::vector<Range> over;
-  for (int64_t u = 0; u < s.image[2]; ++u) over.push_back(windows_over(s, 2, u));
   const int64_t in = s.image_pixels(), out = s.output_pixels();
-  for_planes(s.planes, in + out, [&](int64_t plane) {
-    static thread_local std::vector<T> sums;
-    spread_plane(s, rule, whole, over, g + plane * out, dx + plane * in, sums);
+  for_planes(s.planes, in + out, [&](int64_t first, int64_t last) {
+    AvgPoolGrad<T> pool(s, rule);
+    for (int64_t p = first; p < last; ++p) pool.plane(g + p * out, dx + p * in);
   });
 }
 
 template <class T>
 void adaptive_avg_pool(const PoolShape& s, const T* x, T* y) {
   const int64_t in = s.image_pixels(), out = s.output_pixels();
-  for_planes(s.planes, in + out, [&](int64_t plane) {
-    const T* const from = x + plane * in;
-    T* const to = y + plane * out;
-    std::fill(to, to + out, T(0));
-    adaptive_windows(s, [&](int64_t pixel, int64_t at, int64_t run, int64_t count) {
-      T sum, largest;
-      norm_kernels<T>().sum(run, from + at, sum, largest);
-      to[pixel] += sum / static_cast<T>(count);
-    });
+  for_planes(s.planes, in + out, [&](int64_t first, int64_t last) {
+    for (int64_t plane = first; plane < last; ++plane) {
+      const T* const from = x + plane * in;
+      T* const to = y + plane * out;
+      set_zero(to, out);
+      adaptive_windows(s, [&](int64_t pixel, int64_t at, int64_t run, int64_t count) {
+        T sum, largest;
+        norm_kernels<T>().sum(run, from + at, sum, largest);
+        to[pixel] += sum / static_cast<T>(count);
+      });
+    }
   });
 }
 
 template <class T>
 void adaptive_avg_pool_grad(const PoolShape& s, const T* g, T* dx) {
   const int64_t in = s.image_pixels(), out = s.output_pixels();
-  for_planes(s.planes, in + out, [&](int64_t plane) {
-    const T* const from = g + plane * out;
-    T* const to = dx + plane * in;
-    std::fill(to, to + in, T(0));
-    adaptive_windows(s, [&](int64_t pixel, int64_t at, int64_t run, int64_t count) {
-      const T share = from[pixel] / static_cast<T>(count);
-      for (int64_t i = 0; i < run; ++i) to[at + i] += share;
-    });
+  for_planes(s.planes, in + out, [&](int64_t first, int64_t last) {
+    for (int64_t plane = first; plane < last; ++plane) {
+      const T* const from = g + plane * out;
+      T* const to = dx + plane * in;
+      set_zero(to, in);
+      adaptive_windows(s, [&](int64_t pixel, int64_t at, int64_t run, int64_t count) {
+        const T share = from[pixel] / static_cast<T>(count);
+        for (int64_t i = 0; i < run; ++i) to[at + i] += share;
+      });
+    }
   });
 }
 

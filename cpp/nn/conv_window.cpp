@@ -1,7 +1,6 @@
 #include "nn/conv_window.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "nn/kernels.h"
 
@@ -22,11 +21,6 @@ Inside inside(const Axis& axis, int cls, int64_t begin, int64_t count) {
   const int64_t low = std::clamp<int64_t>(ceil_div(-at_zero, axis.stride), 0, count);
   const int64_t high = std::clamp<int64_t>(ceil_div(axis.input - at_zero, axis.stride), low, count);
   return {low, high};
-}
-
-template <class T>
-void zero(T* to, int64_t count) {
-  if (count > 0) std::memset(to, 0, sizeof(T) * static_cast<size_t>(count));
 }
 
 }  // namespace
@@ -122,18 +116,18 @@ void copy_window(const Axis (&axes)[kSpatial], const WindowLayout& layout, const
         (box.begin[2] + x.first) * x.stride + x.residue[static_cast<size_t>(x_class)];
     const int64_t count = columns.end - columns.begin;
     if (rows.begin == rows.end || count == 0) {
-      zero(to, height * layout.row + layout.shared);
+      set_zero(to, height * layout.row + layout.shared);
       return;
     }
     // Zeros before the first pixel; then each row's pixels and the zeros up to the next one's.
     T* const at = to + rows.begin * layout.row + columns.begin;
-    zero(to, at - to);
+    set_zero(to, at - to);
     const T* source = plane + (y0 + rows.begin * y.stride) * from.pixel[1] +
                       (x0 + columns.begin * x.stride) * from.pixel[2];
     conv_kernels<T>().rows_to_window(rows.end - rows.begin, count, source, y.stride * from.pixel[1],
                                      x.stride * from.pixel[2], at, layout.row,
                                      layout.row - columns.begin);
-    zero(to + rows.end * layout.row, (height - rows.end) * layout.row + layout.shared);
+    set_zero(to + rows.end * layout.row, (height - rows.end) * layout.row + layout.shared);
   };
   for (int64_t n = 0; n < box.images; ++n) {
     for (int64_t c = 0; c < channels; ++c) {
@@ -146,7 +140,7 @@ void copy_window(const Axis (&axes)[kSpatial], const WindowLayout& layout, const
         for (int64_t u = 0; u < depth; ++u) {
           T* slice = target + (z_of * layout.depth + u) * layout.slice;
           if (u < slices.begin || u >= slices.end) {
-            zero(slice, layout.slice);
+            set_zero(slice, layout.slice);
             continue;
           }
           const T* plane = source + (z0 + u * z.stride) * from.pixel[0];

@@ -45,7 +45,7 @@ struct Plan {
   explicit Plan(const Correlation<T>& correlation) : c(correlation) {
     mode = direct() ? kDirect : kFlat;
     choose_box();
-    if (mode == kFlat && dense_is_cheaper()) {
+    if (mode == kFlat && !by_planes() && dense_is_cheaper()) {
       mode = kDense;
       join_images();
     }
@@ -57,6 +57,7 @@ struct Plan {
   int64_t lanes() const { return static_cast<int64_t>(width.lanes) * width.vectors; }
   int64_t row_begin(int64_t tile) const { return c.rows * tile / row_tiles; }
   bool through_scratch() const { return c.to_pixel[2] != 1; }
+  bool by_planes() const { return mode == kFlat && c.rows == 1 && depth <= simd::kConvChain; }
   int64_t tasks() const { return boxes[0] * boxes[1] * boxes[2] * boxes[3]; }
 
   // A 1x1 kernel that reads every pixel in order needs no copy.
@@ -180,7 +181,7 @@ struct Plan {
     if (mode == kDense) {
       for (int64_t p = 0; p < depth; ++p) panel_offsets.push_back(p * lanes());
     }
-    tiles = cut(largest);
+    if (!by_planes()) tiles = cut(largest);
   }
 
   PixelTiles cut(const Box& box) const {
@@ -217,6 +218,75 @@ bool same_size(const Box& a, const Box& b) {
   return a.images == b.images && std::equal(a.size, a.size + kSpatial, b.size);
 }
 
+// One output channel: rows of the planes of a box.
+template <class T>
+void run_planes(const Plan<T>& plan, const Box& box, const T* x, const T* weights, T bias, T* y) {
+  const Correlation<T>& c = plan.c;
+  const bool packed = plan.through_scratch();
+  simd::ConvPlane<T> p{};
+  p.rows = box.size[1];
+  p.width = box.size[2];
+  p.k = plan.depth;
+  p.weights = weights;
+  p.offsets = plan.offsets.data();
+  p.x_row = plan.layout.row;
+  p.y_row = packed ? box.size[2] : c.to_pixel[1];
+  p.bias = bias;
+  p.relu = c.relu;
+  for (int64_t z = 0; z < box.size[0]; ++z) {
+    p.x = x + z * plan.layout.slice;
+    p.y = y + z * (packed ? box.size[1] * box.size[2] : c.to_pixel[0]);
+    plan.kernels.plane(p);
+  }
+}
+
+// Row tiles [first, last) for every pixel tile.
+template <class T>
+void run_tiles(const Plan<T>& plan, const PixelTiles& tiles, int64_t group, int64_t first,
+               int64_t last, const T* x, T* panel, const T* weights, T* y, int64_t y_stride) {
+  const Correlation<T>& c = plan.c;
+  const bool dense = plan.mode == Plan<T>::kDense;
+  const int64_t row0 = plan.row_begin(first), rows = plan.row_begin(last) - row0;
+  const bool long_tiles = plan.depth * rows > kLongTile;
+  simd::ConvTile<T> t{};
+  t.k = plan.depth;
+  t.offsets = dense ? plan.panel_offsets.data() : plan.offsets.data();
+  t.y_stride = y_stride;
+  t.relu = c.relu;
+  for (const PixelTile& tile : tiles.tiles) {
+    if (long_tiles && runtime::interrupted()) return;
+    if (dense) {
+      plan.kernels.panel(plan.depth, plan.offsets.data(), x, tiles.runs.data() + tile.run,
+                         static_cast<int64_t>(tile.run_end - tile.run), plan.lanes(), panel);
+    }
+    t.x = dense ? panel : x + tile.base;
+    t.spans = tiles.spans.data() + tile.span;
+    t.span_count = static_cast<int64_t>(tile.span_end - tile.span);
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t row = plan.row_begin(i), height = plan.row_begin(i + 1) - row;
+      t.weights = weights + (row - row0) * plan.depth;
+      t.bias = c.bias != nullptr ? c.bias + group * c.rows + row : nullptr;
+      t.y = y + (row - row0) * y_stride;
+      plan.kernels.tile[height][tile.vectors](t);
+    }
+  }
+}
+
+// A box's results, contiguous, to pixels that are not.
+template <class T>
+void spread_pixels(const Correlation<T>& c, const Box& box, int64_t rows, const T* result, T* to) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t n = 0; n < box.images; ++n) {
+      for (int64_t z = 0; z < box.size[0]; ++z) {
+        for (int64_t v = 0; v < box.size[1]; ++v) {
+          T* at = to + i * c.to_channel + n * c.to_batch + z * c.to_pixel[0] + v * c.to_pixel[1];
+          for (int64_t u = 0; u < box.size[2]; ++u) at[u * c.to_pixel[2]] = *result++;
+        }
+      }
+    }
+  }
+}
+
 // One box of pixels of one group for row tiles [first, last), whose packed weights begin at
 // `weights`.
 template <class T>
@@ -227,7 +297,7 @@ void run_box(const Plan<T>& plan, int64_t task, int64_t group, int64_t first, in
   const Box box = plan.box(task);
   PixelTiles partial;
   const bool whole = same_size(box, plan.largest);
-  if (!whole) partial = plan.cut(box);
+  if (!whole && !plan.by_planes()) partial = plan.cut(box);
   const PixelTiles& tiles = whole ? plan.tiles : partial;
 
   Images<T> from = c.from;
@@ -241,8 +311,8 @@ void run_box(const Plan<T>& plan, int64_t task, int64_t group, int64_t first, in
     copy_window(c.axes, plan.layout, box, c.channels, from, window.as<T>());
   }
   const int64_t lanes = plan.lanes();
-  const runtime::Scratch panel_scratch(
-      sizeof(T) * static_cast<size_t>(dense ? plan.depth * lanes + plan.width.lanes : 1));
+  const runtime::Scratch panel_scratch(sizeof(T) *
+                                       static_cast<size_t>(dense ? plan.depth * lanes : 1));
   T* panel = panel_scratch.as<T>();
 
   const int64_t row0 = plan.row_begin(first), rows = plan.row_begin(last) - row0;
@@ -256,41 +326,12 @@ void run_box(const Plan<T>& plan, int64_t task, int64_t group, int64_t first, in
   T* const y = through_scratch ? result_scratch.as<T>() : to;
   const int64_t y_stride = through_scratch ? volume : c.to_channel;
 
-  simd::ConvTile<T> t{};
-  t.k = plan.depth;
-  t.offsets = dense ? plan.panel_offsets.data() : plan.offsets.data();
-  t.y_stride = y_stride;
-  t.relu = c.relu;
-  const bool long_tiles = plan.depth * rows > kLongTile;
-  for (const PixelTile& tile : tiles.tiles) {
-    if (long_tiles && runtime::interrupted()) return;
-    if (dense) {
-      plan.kernels.panel(plan.depth, plan.offsets.data(), x, tiles.runs.data() + tile.run,
-                         static_cast<int64_t>(tile.run_end - tile.run), lanes, panel);
-    }
-    t.x = dense ? panel : x + tile.base;
-    t.spans = tiles.spans.data() + tile.span;
-    t.span_count = static_cast<int64_t>(tile.span_end - tile.span);
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t row = plan.row_begin(i), height = plan.row_begin(i + 1) - row;
-      t.weights = weights + (row - row0) * plan.depth;
-      t.bias = c.bias != nullptr ? c.bias + group * c.rows + row : nullptr;
-      t.y = y + (row - row0) * y_stride;
-      plan.kernels.tile[height][tile.vectors](t);
-    }
+  if (plan.by_planes()) {
+    run_planes(plan, box, x, weights, c.bias != nullptr ? c.bias[group] : T(0), y);
+  } else {
+    run_tiles(plan, tiles, group, first, last, x, panel, weights, y, y_stride);
   }
-  if (!through_scratch) return;
-  const T* result = y;
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t n = 0; n < box.images; ++n) {
-      for (int64_t z = 0; z < box.size[0]; ++z) {
-        for (int64_t v = 0; v < box.size[1]; ++v) {
-          T* at = to + i * c.to_channel + n * c.to_batch + z * c.to_pixel[0] + v * c.to_pixel[1];
-          for (int64_t u = 0; u < box.size[2]; ++u) at[u * c.to_pixel[2]] = *result++;
-        }
-      }
-    }
-  }
+  if (through_scratch) spread_pixels(c, box, rows, y, to);
 }
 
 }  // namespace

@@ -1,11 +1,18 @@
 // The tables of the type at hand.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "simd/table.h"
 
 namespace tilegrad::nn {
+
+template <class T>
+void set_zero(T* to, int64_t count) {
+  if (count > 0) std::memset(to, 0, sizeof(T) * static_cast<size_t>(count));
+}
 
 template <class T>
 const simd::ConvKernels<T>& conv_kernels() {

@@ -36,7 +36,7 @@ void for_rows_with_sums(int64_t rows, int64_t size, T* dw, T* db, Body&& body) {
   const int64_t chunks = std::max<int64_t>(1, ceil_div(rows, step));
   const runtime::Scratch scratch(sizeof(T) * static_cast<size_t>(2 * chunks * size + 1));
   T* const sums = scratch.as<T>();
-  std::fill(sums, sums + 2 * chunks * size, T(0));
+  set_zero(sums, 2 * chunks * size);
   runtime::parallel_for(chunks, threads_for(rows * size), [&](int64_t chunk) {
     if (runtime::interrupted()) return;
     T* sum = sums + 2 * chunk * size;
@@ -44,15 +44,11 @@ void for_rows_with_sums(int64_t rows, int64_t size, T* dw, T* db, Body&& body) {
       body(r, sum, sum + size);
     }
   });
-  for (int64_t i = 0; i < size; ++i) {
-    double w = 0, b = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      w += static_cast<double>(sums[2 * chunk * size + i]);
-      b += static_cast<double>(sums[(2 * chunk + 1) * size + i]);
-    }
-    dw[i] = static_cast<T>(w);
-    if (db != nullptr) db[i] = static_cast<T>(b);
+  for (int64_t chunk = 1; chunk < chunks; ++chunk) {
+    conv_kernels<T>().add(2 * size, sums + 2 * chunk * size, sums);
   }
+  std::memcpy(dw, sums, sizeof(T) * static_cast<size_t>(size));
+  if (db != nullptr) std::memcpy(db, sums + size, sizeof(T) * static_cast<size_t>(size));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace tilegrad::nn {
 constexpr double kPoolGrain = 1e5;               // elements worth a thread: some 20 us
 constexpr int64_t kPoolTask = int64_t{1} << 14;  // elements of a task
 
-// body(plane) for all planes; `elements` are read and written for each.
+// body(first, last) for runs of planes; `elements` are read and written for each plane.
 template <class Body>
 void for_planes(int64_t planes, int64_t elements, Body&& body) {
   const int64_t step = std::max<int64_t>(1, kPoolTask / std::max<int64_t>(1, elements));
@@ -20,7 +20,7 @@ void for_planes(int64_t planes, int64_t elements, Body&& body) {
       runtime::threads_for(static_cast<double>(planes) * static_cast<double>(elements), kPoolGrain);
   runtime::parallel_for((planes + step - 1) / step, threads, [&](int64_t task) {
     if (runtime::interrupted()) return;
-    for (int64_t p = task * step; p < std::min(planes, (task + 1) * step); ++p) body(p);
+    body(task * step, std::min(planes, (task + 1) * step));
   });
 }
 

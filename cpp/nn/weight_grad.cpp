@@ -135,7 +135,7 @@ void conv_weight_grad(const ConvShape& shape, const Images<T>& g, const Images<T
   WeightGrad<T> plan(shape, g, x, dw);
   const int64_t size = shape.out_channels * plan.columns;
   if (shape.batch * plan.pixels == 0 || size == 0) {
-    std::fill(dw, dw + size, T(0));
+    set_zero(dw, size);
   } else if (plan.dots_are_cheaper()) {
     add_up_dots(plan);
   } else {

@@ -131,8 +131,7 @@ struct Channels {
     const int64_t size = plan.taps * plan.rows * lanes;
     T* total = sums + block * size;
     for (int64_t chunk = 1; chunk < plan.chunks; ++chunk) {
-      const T* part = total + chunk * pitch;
-      for (int64_t i = 0; i < size; ++i) total[i] += part[i];
+      plan.kernels.add(size, total + chunk * pitch, total);
     }
     for (int64_t row = 0; row < plan.rows; ++row) {
       T* to = plan.dw + ((group * plan.rows + row) * plan.channels + block * lanes) * plan.taps;
@@ -163,7 +162,7 @@ void add_up_channels(WeightGrad<T>& plan) {
       const int64_t last = channels.blocks * (part + 1) / parts;
       const int64_t block_size = size / channels.blocks;
       T* sum = sums + chunk * size;
-      std::fill(sum + first * block_size, sum + last * block_size, T(0));
+      set_zero(sum + first * block_size, (last - first) * block_size);
       for (int64_t i = plan.chunk_begin(chunk); i < plan.chunk_begin(chunk + 1); ++i) {
         if (runtime::interrupted()) return;
         channels.add(plan.box(i), group, first, last, sum);

@@ -93,15 +93,14 @@ void add_up_dots(WeightGrad<T>& plan) {
   runtime::parallel_for(groups * plan.chunks, plan.threads, [&](int64_t task) {
     const int64_t chunk = task / groups, group = task % groups;
     T* sum = sum_of(chunk) + group * size;
-    std::fill(sum, sum + size, T(0));
+    set_zero(sum, size);
     for (int64_t i = plan.chunk_begin(chunk); i < plan.chunk_begin(chunk + 1); ++i) {
       if (runtime::interrupted()) return;
       dots.add(plan.box(i), group, sum);
     }
   });
   for (int64_t chunk = 1; chunk < plan.chunks; ++chunk) {
-    const T* sum = sum_of(chunk);
-    for (int64_t i = 0; i < all; ++i) plan.dw[i] += sum[i];
+    plan.kernels.add(all, sum_of(chunk), plan.dw);
   }
 }
 

@@ -44,11 +44,30 @@ struct ConvDot {
   int64_t out_stride;  // between rows i
 };
 
+// A plane with one output channel: y[v, u] = act(bias + sum over p < k of
+// weights[p] * x[offsets[p] + v * x_row + u]) for v < rows, u < width. One chain of k products.
+template <class T>
+struct ConvPlane {
+  int64_t rows, width, k;
+  const T* weights;
+  const int64_t* offsets;
+  const T* x;
+  int64_t x_row;
+  T* y;
+  int64_t y_row;
+  T bias;
+  bool relu;
+};
+
 // A run of `count` lanes of a panel, read at x + from + offsets[p] and written at lane `lane`.
 struct PanelRun {
   int64_t from;
   int32_t lane, count;
 };
+
+// Sums of more products are made of chains of equal length: the rounding error of a chain grows
+// with its length, and 192 keeps the worst of it below 16 units of |w||x|.
+constexpr int64_t kConvChain = 192;
 
 constexpr int kConvMaxRows = 14, kConvMaxVectors = 6;
 constexpr int kDotMaxRows = 4, kDotMaxColumns = 6;
@@ -61,10 +80,14 @@ struct ConvKernels {
   void (*tile[kConvMaxRows + 1][kConvMaxVectors + 1])(const ConvTile<T>&);
   void (*dot[kDotMaxRows + 1][kDotMaxColumns + 1])(const ConvDot<T>&);
 
-  // panel[p, lane] for p < k: rows of `lanes` elements gathered by runs. Runs are in the order of
-  // their lanes; each may write up to one vector past its end, so the panel needs that much room.
+  void (*plane)(const ConvPlane<T>&);
+
+  // panel[p, lane] for p < k: rows of `lanes` elements gathered by runs in the order of their
+  // lanes; lanes behind a run are overwritten by the next.
   void (*panel)(int64_t k, const int64_t* offsets, const T* x, const PanelRun* runs,
                 int64_t run_count, int64_t lanes, T* panel);
+
+  void (*add)(int64_t n, const T* x, T* sum);  // sum[i] += x[i]
 
   // out[j, i] = in[i, j] for i < m, j < n.
   void (*transpose)(int64_t m, int64_t n, const T* in, int64_t in_stride, T* out,

@@ -1,7 +1,3 @@
-// Sums of more products are made of chains of equal length: the rounding error of a chain grows
-// with its length, and 192 keeps the worst of it below 16 units of |w||x|.
-constexpr int64_t kConvChain = 192;
-
 // Registers hold rows x vectors sums, one row of vectors and one weight.
 template <class T>
 constexpr int conv_vectors(int rows) {
@@ -143,14 +139,75 @@ template <class T>
 void conv_panel(int64_t k, const int64_t* offsets, const T* x, const PanelRun* runs,
                 int64_t run_count, int64_t lanes, T* panel) {
   using V = Vec<T>;
-  for (int64_t p = 0; p < k; ++p, panel += lanes) {
-    const T* from = x + offsets[p];
-    for (const PanelRun* run = runs; run != runs + run_count; ++run) {
-      for (int i = 0; i < run->count; i += V::width) {
-        V::load(from + run->from + i).store(panel + run->lane + i);
+  constexpr int W = V::width;
+  for (const PanelRun* run = runs; run != runs + run_count; ++run) {
+    for (int i = 0; i < run->count; i += W) {
+      const T* from = x + run->from + i;
+      T* to = panel + run->lane + i;
+      const int count = run->count - i < W ? run->count - i : W;
+      if (run->lane + i + W <= lanes) {
+        for (int64_t p = 0; p < k; ++p, to += lanes) V::load(from + offsets[p]).store(to);
+      } else {
+        for (int64_t p = 0; p < k; ++p, to += lanes) V::load(from + offsets[p]).store(to, count);
       }
     }
   }
+}
+
+// R rows of one vector of columns.
+template <class T, int R>
+TILEGRAD_INLINE void conv_plane_rows(const ConvPlane<T>& c, const T* x, T* y, int lanes) {
+  using V = Vec<T>;
+  V sum[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) sum[r] = V::zero();
+  for (int64_t p = 0; p < c.k; ++p) {
+    const V weight = V::splat(c.weights[p]);
+    const T* from = x + c.offsets[p];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) sum[r] = V::fma(weight, V::load(from + r * c.x_row), sum[r]);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    V value = sum[r] + V::splat(c.bias);
+    if (c.relu) value = V::max(V::zero(), value);
+    if (lanes == V::width) {
+      value.store(y + r * c.y_row);
+    } else {
+      value.store(y + r * c.y_row, lanes);
+    }
+  }
+}
+
+template <class T>
+void conv_plane(const ConvPlane<T>& c) {
+  constexpr int W = Vec<T>::width;
+  int64_t v = 0;
+  for (; v < c.rows;) {
+    const int64_t left = c.rows - v;
+    const T* x = c.x + v * c.x_row;
+    T* y = c.y + v * c.y_row;
+    for (int64_t u = 0; u < c.width; u += W) {
+      const int lanes = c.width - u < W ? static_cast<int>(c.width - u) : W;
+      if (left >= 4) {
+        conv_plane_rows<T, 4>(c, x + u, y + u, lanes);
+      } else if (left >= 2) {
+        conv_plane_rows<T, 2>(c, x + u, y + u, lanes);
+      } else {
+        conv_plane_rows<T, 1>(c, x + u, y + u, lanes);
+      }
+    }
+    v += left >= 4 ? 4 : left >= 2 ? 2 : 1;
+  }
+}
+
+template <class T>
+void conv_add(int64_t n, const T* x, T* sum) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  int64_t i = 0;
+  for (; i + W <= n; i += W) (V::load(sum + i) + V::load(x + i)).store(sum + i);
+  for (; i < n; ++i) sum[i] += x[i];
 }
 
 // Lane numbers for __builtin_shuffle, as wide as the elements they move.
@@ -259,7 +316,9 @@ constexpr ConvKernels<T> conv_kernels() {
   kernels.rows = conv_rows<T>();
   add_conv_tiles<T, 1, 1>(kernels);
   add_conv_dots<T, 1, 1>(kernels);
+  kernels.plane = conv_plane<T>;
   kernels.panel = conv_panel<T>;
+  kernels.add = conv_add<T>;
   kernels.transpose = conv_transpose<T>;
   kernels.rows_to_window = conv_rows_to_window<T>;
   return kernels;

@@ -61,8 +61,15 @@ void norm_normalize(int64_t n, const T* x, T shift, T rest, T a, const T* w, con
   using V = Vec<T>;
   constexpr int W = V::width;
   const V center = V::splat(shift), left = V::splat(rest), factor = V::splat(a);
-  for (int64_t i = 0; i < n; i += W) {
-    const int count = n - i < W ? static_cast<int>(n - i) : W;
+  int64_t i = 0;
+  for (; i + W <= n; i += W) {
+    V value = ((V::load(x + i) - center) - left) * factor;
+    if (w != nullptr) value = value * V::load(w + i);
+    if (b != nullptr) value = value + V::load(b + i);
+    value.store(y + i);
+  }
+  if (i < n) {
+    const int count = static_cast<int>(n - i);
     V value = ((V::load(x + i, count) - center) - left) * factor;
     if (w != nullptr) value = value * V::load(w + i, count);
     if (b != nullptr) value = value + V::load(b + i, count);

@@ -5,21 +5,24 @@
 
 namespace tilegrad::simd {
 
-// A row of n windows that all have the same taps: window i's tap t is from[t][i * stride].
+// Rows of n windows that all have the same taps: tap t of window i of row r is
+// from[t][r * from_row + i * stride].
 template <class T>
-struct PoolRow {
-  int64_t n, taps;
+struct PoolRows {
+  int64_t rows, n, taps;
   const T* const* from;
-  int64_t stride;
+  int64_t from_row, stride;
 };
 
 template <class T>
 struct PoolKernels {
-  // y[i] = the largest tap of window i, indices[i] = flat[its number] + i * stride. Of equal taps
-  // the first wins, of NaNs the last.
-  void (*largest)(const PoolRow<T>& row, const int64_t* flat, T* y, int64_t* indices);
-  // y[i] = the sum of window i's taps / divisor.
-  void (*mean)(const PoolRow<T>& row, T divisor, T* y);
+  // y[r * y_row + i] = the largest tap of a window, indices likewise its flat[number] + r *
+  // from_row
+  // + i * stride. Of equal taps the first wins, of NaNs the last.
+  void (*largest)(const PoolRows<T>& from, const int64_t* flat, T* y, int64_t* indices,
+                  int64_t y_row);
+  // y[r * y_row + i] = the sum of a window's taps / divisor.
+  void (*mean)(const PoolRows<T>& from, T divisor, T* y, int64_t y_row);
   // sum[i] += g[i] / divisor.
   void (*share)(int64_t n, const T* g, T divisor, T* sum);
   // out[2 i] = out[2 i + 1] = x[i].

@@ -1,39 +1,45 @@
 template <class T>
-void pool_largest(const PoolRow<T>& row, const int64_t* flat, T* y, int64_t* indices) {
+void pool_largest(const PoolRows<T>& f, const int64_t* flat, T* y, int64_t* indices,
+                  int64_t y_row) {
   using V = Vec<T>;
   constexpr int W = V::width;
-  for (int64_t i = 0; i < row.n; i += W) {
-    const int count = row.n - i < W ? static_cast<int>(row.n - i) : W;
-    const int64_t at = i * row.stride;
-    V best = load_every(row.from[0] + at, row.stride, count), winner = V::zero();
-    for (int64_t t = 1; t < row.taps; ++t) {
-      const V value = load_every(row.from[t] + at, row.stride, count);
-      const V number = V::splat(static_cast<T>(t));
-      const auto larger = V::less(best, value), real = V::equal(value, value);
-      best = V::select(real, V::select(larger, value, best), value);
-      winner = V::select(real, V::select(larger, number, winner), number);
-    }
-    best.store(y + i, count);
-    T lanes[W];
-    winner.store(lanes);
-    for (int j = 0; j < count; ++j) {
-      indices[i + j] = flat[static_cast<int64_t>(lanes[j])] + (i + j) * row.stride;
+  for (int64_t r = 0; r < f.rows; ++r, y += y_row, indices += y_row) {
+    for (int64_t i = 0; i < f.n; i += W) {
+      const int count = f.n - i < W ? static_cast<int>(f.n - i) : W;
+      const int64_t at = r * f.from_row + i * f.stride;
+      V best = load_every(f.from[0] + at, f.stride, count), winner = V::zero();
+      for (int64_t t = 1; t < f.taps; ++t) {
+        const V value = load_every(f.from[t] + at, f.stride, count);
+        const V number = V::splat(static_cast<T>(t));
+        const auto larger = V::less(best, value), real = V::equal(value, value);
+        best = V::select(real, V::select(larger, value, best), value);
+        winner = V::select(real, V::select(larger, number, winner), number);
+      }
+      best.store(y + i, count);
+      T lanes[W];
+      winner.store(lanes);
+      for (int j = 0; j < count; ++j) {
+        indices[i + j] = flat[static_cast<int64_t>(lanes[j])] + at + j * f.stride;
+      }
     }
   }
 }
 
 template <class T>
-void pool_mean(const PoolRow<T>& row, T divisor, T* y) {
+void pool_mean(const PoolRows<T>& f, T divisor, T* y, int64_t y_row) {
   using V = Vec<T>;
   constexpr int W = V::width;
   const V all = V::splat(divisor);
-  for (int64_t i = 0; i < row.n; i += W) {
-    const int count = row.n - i < W ? static_cast<int>(row.n - i) : W;
-    V sum = V::zero();
-    for (int64_t t = 0; t < row.taps; ++t) {
-      sum = sum + load_every(row.from[t] + i * row.stride, row.stride, count);
+  for (int64_t r = 0; r < f.rows; ++r, y += y_row) {
+    for (int64_t i = 0; i < f.n; i += W) {
+      const int count = f.n - i < W ? static_cast<int>(f.n - i) : W;
+      const int64_t at = r * f.from_row + i * f.stride;
+      V sum = V::zero();
+      for (int64_t t = 0; t < f.taps; ++t) {
+        sum = sum + load_every(f.from[t] + at, f.stride, count);
+      }
+      (sum / all).store(y + i, count);
     }
-    (sum / all).store(y + i, count);
   }
 }
 
