@@ -1,3 +1,5 @@
+// Convolution's register tiles and copies over any vector; see simd/conv.h for the contracts.
+
 // Registers hold rows x vectors sums, one row of vectors and one weight.
 template <class T>
 constexpr int conv_vectors(int rows) {

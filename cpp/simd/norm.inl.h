@@ -1,3 +1,5 @@
+// Normalisation's passes over any vector; see simd/norm.h for the contracts.
+
 // Four sums at a time: one alone would wait for its own additions.
 constexpr int kNormSums = 4;
 

@@ -1,3 +1,6 @@
+// Pooling's row loops over any vector; see simd/pool.h for the contracts. Loads and stores are
+// masked at row ends: nothing is read or written beyond them.
+
 template <class T>
 void pool_largest(const PoolRows<T>& f, const int64_t* flat, T* y, int64_t* indices,
                   int64_t y_row) {
