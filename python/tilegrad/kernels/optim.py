@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from tilegrad.kernels.registry import kernel, reference
 
 Array = NDArray[Any]
+#: An array, or a list of arrays that are stepped alike.
+Arrays = Any
 
 
 def _step_each(move: Callable[..., None], columns: Sequence[Any], **options: Any) -> None:
@@ -44,9 +46,9 @@ def _direction(p: Array, g: Array, weight_decay: float, maximize: bool) -> Array
 
 @kernel
 def sgd_step(
-    p: Array | list[Array],
-    g: Array | list[Array],
-    buf: Array | list[Array] | None = None,
+    p: Arrays,
+    g: Arrays,
+    buf: Arrays | None = None,
     *,
     lr: float,
     momentum: float = 0.0,
@@ -80,11 +82,11 @@ def sgd_step(
 
 @kernel
 def adam_step(
-    p: Array | list[Array],
-    g: Array | list[Array],
-    m: Array | list[Array],
-    v: Array | list[Array],
-    v_max: Array | list[Array] | None = None,
+    p: Arrays,
+    g: Arrays,
+    m: Arrays,
+    v: Arrays,
+    v_max: Arrays | None = None,
     *,
     step: int,
     lr: float,
