@@ -65,7 +65,36 @@ bool without_gradients(const py::tuple& leaves) {
   return true;
 }
 
+// ---- gradients that replays hand out
+// -------------------------------------------------------------- Entries are (leaf, the tensor that
+// becomes its grad, that tensor's array), kept in a tuple.
+
+// Whether nobody but the program and the leaves holds the tensors and arrays.
+bool gradients_unshared(const py::tuple& entries) {
+  constexpr Py_ssize_t kTensorHolders = 2;  // the step and the entry; perhaps the leaf as well
+  constexpr Py_ssize_t kArrayHolders = 3;   // these two and the tensor
+  for (const py::handle entry : entries) {
+    const TensorObject* leaf = as_tensor(item(entry.ptr(), 0));
+    PyObject *shared = item(entry.ptr(), 1), *array = item(entry.ptr(), 2);
+    const Py_ssize_t held = leaf->grad == shared ? 1 : 0;
+    if (Py_REFCNT(shared) > kTensorHolders + held || Py_REFCNT(array) > kArrayHolders ||
+        as_tensor(shared)->array != array) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void hand_gradients(const py::tuple& entries) {
+  for (const py::handle entry : entries) {
+    TensorObject* leaf = as_tensor(item(entry.ptr(), 0));
+    Py_XSETREF(leaf->grad, Py_NewRef(item(entry.ptr(), 1)));
+  }
+}
+
 const ModuleInit init([](py::module_& module) {
+  module.def("gradients_unshared", gradients_unshared);
+  module.def("hand_gradients", hand_gradients);
   module.def("references_hold", references_hold, py::arg("references"), py::arg("by_value"),
              "Whether (kind, container, key, value) tuples still say the truth.");
   module.def("tensors_hold", tensors_hold);

@@ -246,7 +246,30 @@ void bump_versions(const pybind11::list& tensors) {
   }
 }
 
+// Adds one to the "step" of every state, a 0-d float32 tensor. The count they then share, or None,
+// with nothing changed, where they are something else or differ.
+pybind11::object advance_steps(const pybind11::list& states) {
+  static PyObject* const name = PyUnicode_InternFromString("step");
+  std::vector<float*> counts;
+  for (const pybind11::handle state : states) {
+    PyObject* step = PyDict_GetItemWithError(state.ptr(), name);
+    ArrayRef array;
+    if (step == nullptr || !is_tensor(step) || !as_writable_array(as_tensor(step)->array, array) ||
+        array.dtype != DType::kFloat32 || array.ndim != 0) {
+      PyErr_Clear();
+      return pybind11::none();
+    }
+    counts.push_back(array.as<float>());
+    if (*counts.back() != *counts.front()) return pybind11::none();
+  }
+  if (counts.empty()) return pybind11::none();
+  const float next = *counts.front() + 1.0f;
+  for (float* count : counts) *count = next;
+  return pybind11::int_(static_cast<int64_t>(next));
+}
+
 const ModuleInit init([](pybind11::module_& module) {
+  module.def("advance_steps", advance_steps);
   module.def("gather_gradients", gather_gradients);
   module.def("bump_versions", bump_versions);
 });

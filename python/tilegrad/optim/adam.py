@@ -75,12 +75,12 @@ class Adam(Optimizer):
             [state[name]._array for state in states]
             for name in ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else []))
         ]
-        counts = [advance(state) for state in states]
-        if len(set(counts)) == 1:
-            kernels.adam_step(arrays, gradients, *moments, step=counts[0], **options)
+        count = _native.advance_steps(states)
+        if count is not None:
+            kernels.adam_step(arrays, gradients, *moments, step=count, **options)
         else:
-            for count, *row in zip(counts, arrays, gradients, *moments, strict=True):
-                kernels.adam_step(*row, step=count, **options)
+            for state, *row in zip(states, arrays, gradients, *moments, strict=True):
+                kernels.adam_step(*row, step=advance(state), **options)
         _native.bump_versions(params)
 
 

@@ -98,9 +98,7 @@ def _value(rate: Any) -> float:
 
 
 class _Lambda(LRScheduler):
-    def __init__(
-        self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
         count = len(optimizer.param_groups)
         if isinstance(lr_lambda, (list, tuple)):
             if len(lr_lambda) != count:
@@ -312,9 +310,7 @@ class CosineAnnealingLR(LRScheduler):
             ]
         now = 1 + math.cos(math.pi * self.last_epoch / self.T_max)
         before = 1 + math.cos(math.pi * (self.last_epoch - 1) / self.T_max)
-        return [
-            now / before * (rate - self.eta_min) + self.eta_min for rate in self._rates()
-        ]
+        return [now / before * (rate - self.eta_min) + self.eta_min for rate in self._rates()]
 
     def _get_closed_form_lr(self) -> list[Any]:
         share = (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
@@ -417,12 +413,14 @@ class ReduceLROnPlateau(LRScheduler):
     def is_better(self, a: float, best: float) -> bool:
         """Whether ``a`` improves on ``best`` by the threshold."""
         if self.mode == "min":
-            bound = best * (1 - self.threshold) if self.threshold_mode == "rel" else (
-                best - self.threshold
+            bound = (
+                best * (1 - self.threshold)
+                if self.threshold_mode == "rel"
+                else (best - self.threshold)
             )
             return a < bound
-        bound = best * (1 + self.threshold) if self.threshold_mode == "rel" else (
-            best + self.threshold
+        bound = (
+            best * (1 + self.threshold) if self.threshold_mode == "rel" else (best + self.threshold)
         )
         return a > bound
 
@@ -560,9 +558,7 @@ class OneCycleLR(LRScheduler):
                     raise ValueError(f"Expected positive integer {name}, but got {value}")
             self.total_steps = epochs * steps_per_epoch
         else:
-            raise ValueError(
-                "You must define either total_steps OR (epochs AND steps_per_epoch)"
-            )
+            raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):

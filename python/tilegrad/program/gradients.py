@@ -7,8 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad import _native
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.program.recorder import GradientCall, NativeCall, Recorder, arrays_in, bounds
+
+
+class Handover:
+    """Gradients that arrive one after the other, each in a tensor that leaf and program share."""
+
+    def __init__(self, steps: list[GradientCall]) -> None:
+        self.steps = steps
+        self.entries: tuple[tuple[Tensor, Tensor | None, Any], ...] = ()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over the tensors that the steps share now."""
+        self.entries = tuple((step.leaf, step.shared, step.array) for step in self.steps)
+
+    def __call__(self) -> None:
+        _native.hand_gradients(self.entries)
 
 
 class Gradient:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad import _native
 from tilegrad.autograd import recording
-from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.node import Output
 from tilegrad.autograd.tensor import Array, Tensor
-from tilegrad.program.gradients import Gradient
+from tilegrad.program.gradients import Gradient, Handover
 from tilegrad.program.guards import Guards
 from tilegrad.program.recorder import GradientCall, NativeCall, PythonCall, Recorder, Step
 
@@ -27,8 +27,6 @@ class Program:
     def __init__(self, recorder: Recorder, inputs: list[Array], result: Any) -> None:
         self.recorder = recorder
         self.inputs = inputs
-        self.result = result
-        self.segments = _segments(recorder.steps)
         self.lock = threading.Lock()
         recorder.release()
         self.gradients = [
@@ -36,11 +34,16 @@ class Program:
             for step in recorder.steps
             if isinstance(step, GradientCall) and step.fresh
         ]
+        self.segments = _segments(recorder.steps)
+        self.handovers = [part for part in self.segments if isinstance(part, Handover)]
+        self.fresh_result = _result_maker(result, recorder)
 
     def replay(self, arrays: list[Array]) -> Any:
         """Run the steps on new input values."""
-        for gradient in self.gradients:
-            gradient.make_room()
+        for handover in self.handovers:
+            if not _native.gradients_unshared(handover.entries):
+                self._make_room()
+                break
         for buffer, array in zip(self.inputs, arrays, strict=True):
             np.copyto(buffer, array)
         run = self.recorder.native.run
@@ -49,14 +52,29 @@ class Program:
                 run(*segment)
             else:
                 segment()
-        return _fresh(self.result, self.recorder)
+        return self.fresh_result()
+
+    def _make_room(self) -> None:
+        for handover in self.handovers:
+            handover.entries = ()
+        for gradient in self.gradients:
+            gradient.make_room()
+        for handover in self.handovers:
+            handover.refresh()
 
 
 def _segments(steps: list[Step]) -> list[Any]:
-    """Runs of native calls as (first, last), other calls as themselves."""
+    """Runs of native calls as (first, last), of shared gradients, other calls as themselves."""
     segments: list[Any] = []
     for step in steps:
-        if isinstance(step, PythonCall):
+        last = segments[-1] if segments else None
+        if isinstance(step, GradientCall) and step.shared is not None:
+            if isinstance(last, Handover):
+                last.steps.append(step)
+                last.refresh()
+            else:
+                segments.append(Handover([step]))
+        elif isinstance(step, PythonCall):
             segments.append(step)
         elif segments and type(segments[-1]) is tuple and segments[-1][1] == step.index:
             segments[-1] = (segments[-1][0], step.index + 1)
@@ -79,13 +97,21 @@ def _fresh(value: Any, recorder: Recorder) -> Any:
     return value
 
 
+def _result_maker(value: Any, recorder: Recorder) -> Callable[[], Any]:
+    """What makes the result of a replay: :func:`_fresh`, the usual single tensor at once."""
+    if type(value) is Tensor and recorder.memory.number(value._array) in recorder.produced:
+        array = value._array
+        return lambda: Tensor(array.copy())
+    return lambda: _fresh(value, recorder)
+
+
 def _flatten(value: Any, arrays: list[Tensor], key: list[Any]) -> Any:
     """Collect the tensors in ``value``; what the others are becomes part of the key."""
     if isinstance(value, np.ndarray):
         value = Tensor(value)
     if isinstance(value, Tensor):
         arrays.append(value)
-        key.append((value._array.shape, value._array.strides, value._array.dtype.str))
+        key.append((value._array.shape, value._array.strides, value._array.dtype))
         return None
     if isinstance(value, (tuple, list)):
         key.append((type(value), len(value)))
@@ -141,8 +167,16 @@ class CompiledStep:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors: list[Tensor] = []
-        parts: list[Any] = [is_grad_enabled()]
-        _flatten((args, kwargs), tensors, parts)
+        parts: list[Any] = [_native.is_grad_enabled()]
+        if kwargs:
+            _flatten(kwargs, tensors, parts)
+        for value in args:
+            if type(value) is Tensor:
+                array = value._array
+                tensors.append(value)
+                parts += (array.shape, array.strides, array.dtype)
+            else:
+                _flatten(value, tensors, parts)
         key = tuple(parts)
         entry = self._entries.get(key)
         if entry is not None and entry.program is not None:
