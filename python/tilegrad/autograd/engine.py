@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import _native
-from tilegrad.autograd import batching, recording
+from tilegrad.autograd import batching, expansion, recording
 from tilegrad.autograd.modes import enable_grad, no_grad
 from tilegrad.autograd.node import FREED, Node, Output
 from tilegrad.autograd.tensor import Tensor
@@ -53,10 +53,14 @@ def run(
     Returns:
         One gradient per target, None where none arrived; an empty list without targets.
     """
+    if expansion.seen and _divides_by_zero(roots):
+        return _run_expanded(roots, targets, create_graph, retain_graph)
     with enable_grad() if create_graph else no_grad(), batching.carrying(roots):
         if targets is not None:
             targets = tuple(targets)
             found = _native.backward_pass(tuple(roots), targets, create_graph, retain_graph)
+            if expansion.seen and not create_graph:
+                found = [expansion.without_expansion(g) for g in found]
             return [_through_hooks(t, g) for t, g in zip(targets, found, strict=True)]
         arrived = _native.backward_pass(tuple(roots), None, create_graph, retain_graph)
         recorder = recording.current()
@@ -67,6 +71,44 @@ def run(
                 recorder.gradient(leaf, g, _accumulate)
             _accumulate(leaf, g, owned, create_graph)
     return []
+
+
+def _divides_by_zero(roots: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether a pass from ``roots`` goes through quotients that are limits: a second derivative."""
+    return any(
+        getattr(node.op, "is_limit", False) and node.attrs.get("limit")
+        for node in reachable(edge for edge, _ in roots)
+    )
+
+
+def _run_expanded(
+    roots: Sequence[tuple[Any, Any]], targets: Any, create_graph: bool, retain_graph: bool
+) -> list[Any]:
+    """As :func:`run`, by expansion in the small parameter."""
+    if create_graph:
+        raise np.linalg.LinAlgError(
+            "derivatives of third order where eigenvalues or singular values repeat: linalg.funm "
+            "has them, eigh and svd have those of first and second order"
+        )
+    scaled = tuple((edge, expansion.raised(g)) for edge, g in roots)
+    wanted = None if targets is None else tuple(targets)
+    with no_grad():
+        found = _native.backward_pass(scaled, wanted, False, retain_graph)
+    arrived = [(a[0], a[1]) for a in found] if wanted is None else zip(wanted, found, strict=True)
+    results = []
+    for target, g in arrived:
+        # poles that cancel leave rounding behind, others are of the order of the gradient
+        value, pole = expansion.lowered(g, negligible=1e-6)
+        if pole:
+            raise np.linalg.LinAlgError(
+                "a second derivative where eigenvalues or singular values repeat depends on which "
+                f"vectors were chosen (by {pole:.3g} / s), so it does not exist"
+            )
+        value = _through_hooks(target, value)
+        if wanted is None:
+            _accumulate(target, value, True, False)
+        results.append(value)
+    return [] if wanted is None else results
 
 
 def _through_hooks(target: Any, g: Any) -> Any:

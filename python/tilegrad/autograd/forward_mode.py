@@ -31,9 +31,15 @@ if TYPE_CHECKING:
 _next_level = count(1).__next__
 
 
+#: Levels that are always open, below all others: see :mod:`tilegrad.autograd.expansion`. Four of
+#: them give limits of first and second derivatives: a second pass divides by the parameter twice,
+#: and asks for as many coefficients more.
+EXPANSION = tuple(_next_level() for _ in range(4))
+
+
 class _Live(threading.local):
     def __init__(self) -> None:
-        self.levels: set[int] = set()
+        self.levels: set[int] = set(EXPANSION)
 
 
 _live = _Live()

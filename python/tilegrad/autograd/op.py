@@ -132,6 +132,9 @@ class Op(_native.OpBase):
         self._saved_bits = sum(1 << i for i, saved in enumerate(self._saved_mask) if saved)
         self._rule_bits = sum(1 << i for i, plan in enumerate(self._vjp) if plan)
 
+    #: Whether the result may be found as a limit: see :mod:`tilegrad.autograd.expansion`.
+    is_limit = False
+
     def has_vjp(self, position: int) -> bool:
         """Whether there is a derivative rule for input ``position``."""
         return self._vjp[0 if self.variadic else position] is not None

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tilegrad.autograd.tensor import Tensor
 from tilegrad.linalg.operands import is_symmetric, like, matrix, mirrored
 from tilegrad.ops import linalg_factor, linalg_spectral
-from tilegrad.ops.linalg_gauge import columns, values
+from tilegrad.ops.linalg_gauge import columns, differentiable, values
 from tilegrad.ops.linalg_solve import solve
 from tilegrad.ops.linalg_spectral import diagonal_matrix
 from tilegrad.ops.products import bmm, transpose
@@ -91,12 +92,16 @@ def eigh(A: Any, UPLO: str = "L") -> EigResult:
     Reads one triangle only. Where eigenvalues repeat, gradients that depend on the choice of
     eigenvectors raise :class:`LinAlgError`; others are right.
     """
-    return EigResult(*linalg_spectral.eigh(mirrored("eigh", A, UPLO)))
+    w, v = linalg_spectral.eigh(mirrored("eigh", A, UPLO))
+    return EigResult(differentiable(w), v)
 
 
 def eigvalsh(A: Any, UPLO: str = "L") -> Any:
     """The eigenvalues of symmetric matrices in ascending order."""
-    return linalg_spectral.eigvalsh(mirrored("eigvalsh", A, UPLO))
+    A = mirrored("eigvalsh", A, UPLO)
+    if isinstance(A, Tensor) and A._requires_grad:  # the gradient needs the vectors
+        return differentiable(linalg_spectral.eigh(A)[0])
+    return linalg_spectral.eigvalsh(A)
 
 
 def eig(A: Any) -> EigResult:
@@ -105,7 +110,8 @@ def eig(A: Any) -> EigResult:
     Raises:
         LinAlgError: an eigenvalue is complex.
     """
-    return EigResult(*linalg_spectral.eig(matrix("eig", A)))
+    w, v = linalg_spectral.eig(matrix("eig", A))
+    return EigResult(differentiable(w), v)
 
 
 def eigvals(A: Any) -> Any:
@@ -140,12 +146,19 @@ def svd(A: Any, full_matrices: bool = True) -> SVDResult:
     Gradients that depend on their choice, or on that of vectors of repeated singular values, raise
     :class:`LinAlgError`.
     """
-    return SVDResult(*linalg_spectral.svd(matrix("svd", A), full_matrices))
+    u, s, vh = linalg_spectral.svd(matrix("svd", A), full_matrices)
+    return SVDResult(u, differentiable(s), vh)
+
+
+def _singular_values(A: Any) -> Any:
+    if isinstance(A, Tensor) and A._requires_grad:
+        return differentiable(linalg_spectral.svd(A)[1])
+    return linalg_spectral.svdvals(A)
 
 
 def svdvals(A: Any) -> Any:
     """The singular values in descending order."""
-    return linalg_spectral.svdvals(matrix("svdvals", A))
+    return _singular_values(matrix("svdvals", A))
 
 
 def nullspace(A: Any, rtol: float | None = None) -> Any:

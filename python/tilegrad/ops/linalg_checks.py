@@ -14,6 +14,10 @@ Array = npt.NDArray[Any]
 LinAlgError = np.linalg.LinAlgError
 
 
+class RepeatedValuesError(LinAlgError):
+    """A derivative that does not exist where eigenvalues or singular values repeat."""
+
+
 def floating(x: Any) -> Array:
     """``x`` as an array that LAPACK takes: float32 or float64."""
     array = np.asarray(x)

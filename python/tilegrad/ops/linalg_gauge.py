@@ -8,15 +8,17 @@ an error that says so; nothing turns into infinity or NaN.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.batching import lift
+from tilegrad.autograd import expansion, forward_mode
+from tilegrad.autograd.batching import BatchedTensor, lift
 from tilegrad.autograd.op import Op
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.ops.arithmetic import multiply, negative, subtract
-from tilegrad.ops.linalg_checks import Array, LinAlgError
+from tilegrad.ops.linalg_checks import Array, RepeatedValuesError
 from tilegrad.ops.products import bmm, transpose
 from tilegrad.ops.reduction import sum
 from tilegrad.ops.shape import concatenate, getitem
@@ -38,27 +40,110 @@ def repeated(w: Array) -> Array:
     return np.asarray(close & ~np.eye(n, dtype=bool))
 
 
-def _refuse(what: str, part: float) -> LinAlgError:
-    return LinAlgError(
-        f"{what}: the gradient depends on which vectors were chosen for a repeated value (its part "
-        f"along that choice is {part:.3g}), so it does not exist. Functions that do not depend on "
-        "the choice, such as V diag(f(w)) V^T, are fine; linalg.funm computes those directly"
+def _refuse(what: str, part: float) -> RepeatedValuesError:
+    return RepeatedValuesError(
+        f"{what}: the derivative depends on which vectors were chosen for a repeated value (its "
+        f"part along that choice is {part:.3g}), so it does not exist. Functions that do not "
+        "depend on the choice, such as V diag(f(w)) V^T, are fine; linalg.funm computes those"
     )
+
+
+def _check_gauge(what: str, x: Any, close: Array) -> None:
+    """Refuse a numerator that is not 0 where the gap is."""
+    if close.any():
+        inside = np.abs(np.where(close, x, 0.0)).max()
+        if inside > NEGLIGIBLE * np.abs(x).max():
+            raise _refuse(what, inside)
 
 
 def _gap_quotient(x: Any, w: Any, what: str) -> Array:
     w = np.asarray(w)
     gaps = w[..., None, :] - w[..., :, None]
     close = repeated(w)
-    if close.any():
-        inside = np.abs(np.where(close, x, 0.0)).max()
-        if inside > NEGLIGIBLE * np.abs(x).max():
-            raise _refuse(what, inside)
+    _check_gauge(what, x, close)
     i = np.arange(w.shape[-1])
     gaps[..., i, i] = 1.0
     result = np.where(close, 0.0, x / np.where(close, 1.0, gaps))
     result[..., i, i] = 0.0
     return np.asarray(result)
+
+
+def moved_apart(w: Any) -> Any:
+    """Values ``w`` as polynomials in s that differ where they repeat, if a gradient may follow.
+
+    Along a diagonal perturbation the vectors stay, so this is all that has to be expanded.
+    """
+    if isinstance(w, BatchedTensor):
+        return w
+    array = values(w)
+    close = repeated(array)
+    if not close.any():
+        return w
+    # 0, 1, 2, ... within every group of equal values: any distinct numbers serve
+    rank = np.tril(close, -1).sum(-1).astype(array.dtype)
+    scale = np.abs(array).max()
+    moving = expansion.perturbed(array, rank * (scale if scale else 1.0))
+    if not isinstance(w, Tensor):
+        return moving
+    for level, tangent in (moving._tangents or {}).items():
+        w = forward_mode.dual(w, tangent, level)
+    return w
+
+
+class GapQuotient(Op):
+    """``x_ij / (w_j - w_i)``, 0 on the diagonal, by expansion where values repeat."""
+
+    is_limit = True
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        (x, w), attrs = self.bind(args, kwargs)
+        if expansion.is_expanded(w) and repeated(w._array).any():
+            return self._limit(x, w, attrs["what"])
+        return super()._call(x, w, **attrs)
+
+    def _limit(self, x: Any, w: Tensor, what: str) -> Any:
+        """The quotient of the series, then its tangents at levels above the expansion's."""
+        levels = sorted(
+            {k for a in (x, w) if isinstance(a, Tensor) for k in a._tangents or ()}
+            - set(expansion.LEVELS)
+        )
+        base_x, base_w = (forward_mode.below(a, levels[0]) if levels else a for a in (x, w))
+        series = self._series(base_x, base_w, what)
+        needs_grad = any(isinstance(a, Tensor) and a._requires_grad for a in (x, w))
+        result = self._record((x, w), {"what": what, "limit": True}, series[0], needs_grad)
+        moving = expansion.from_coefficients(series)
+        for level, tangent in (moving._tangents or {}).items():
+            result = forward_mode.dual(result, tangent, level)
+        for level in levels:
+            t, tw = forward_mode.tangent_of(x, level), forward_mode.tangent_of(w, level)
+            if tw is not None:  # (dx - q d(gap)) / gap
+                change = multiply(forward_mode.below(result, level), _gap_matrix(tw))
+                t = negative(change) if t is None else subtract(t, change)
+            if t is not None:
+                pushed = self._call(t, forward_mode.below(w, level), what=what)
+                result = forward_mode.dual(result, pushed, level)
+        if self.saves_out:
+            forward_mode._save_tangents([result])
+        return result
+
+    def _series(self, x: Any, w: Tensor, what: str) -> list[Array]:
+        """Derivatives by s of the quotient; where the gap is s times a number, one order less."""
+        numerator = [d / math.factorial(k) for k, d in enumerate(expansion.coefficients(x))]
+        gap, slope = (
+            part[..., None, :] - part[..., :, None] for part in expansion.coefficients(w)[:2]
+        )
+        close = repeated(w._array)
+        _check_gauge(what, numerator[0], close)
+        diagonal = np.eye(gap.shape[-1], dtype=bool)
+        gap = np.where(close | diagonal, 1.0, gap)
+        slope = np.where(diagonal, 1.0, slope)
+        quotient: list[Array] = []
+        for k, part in enumerate(numerator):
+            before = quotient[-1] * slope if quotient else 0.0
+            after = numerator[k + 1] if k + 1 < len(numerator) else np.zeros_like(part)
+            value = np.where(close, after / np.where(close, slope, 1.0), (part - before) / gap)
+            quotient.append(np.where(diagonal, 0.0, value))
+        return [q * math.factorial(k) for k, q in enumerate(quotient)]
 
 
 def _by_values(h: Any) -> Any:
@@ -78,8 +163,8 @@ def _batched(forward: Any, operands: Any, attrs: Any, depth: int) -> Any:
     return forward(lift(x, ndim, depth), lift(w, ndim - 1, depth), **attrs)
 
 
-#: ``x_ij / (w_j - w_i)``, 0 on the diagonal. With y the result, dy_ij = -y_ij (dw_j - dw_i) / gap.
-gap_quotient = Op(
+#: With y the result, dy_ij = (dx_ij - y_ij (dw_j - dw_i)) / (w_j - w_i).
+gap_quotient = GapQuotient(
     "gap_quotient", _gap_quotient, inputs=["x", "w"], promotes="float", batch=_batched,
     vjp={
         "x": lambda g, w, what: gap_quotient(g, w, what),
@@ -94,6 +179,11 @@ gap_quotient = Op(
 )  # fmt: skip
 
 
+def differentiable(w: Any) -> Any:
+    """Values as a public function returns them: :func:`moved_apart` if a gradient may follow."""
+    return moved_apart(w) if isinstance(w, Tensor) and w._requires_grad else w
+
+
 def check_equal_within(what: str, g: Any, w: Any) -> None:
     """Refuse a gradient ``g`` by repeated values ``w`` that tells them apart."""
     close = repeated(values(w))
@@ -101,7 +191,7 @@ def check_equal_within(what: str, g: Any, w: Any) -> None:
         g = values(g)
         apart = np.abs(np.where(close, g[..., None, :] - g[..., :, None], 0.0)).max()
         if apart > NEGLIGIBLE * np.abs(g).max():
-            raise LinAlgError(
+            raise RepeatedValuesError(
                 f"{what}: the gradient treats equal values differently (by {apart:.3g}): where "
                 "values repeat, only functions symmetric in them have a derivative"
             )

@@ -8,7 +8,14 @@ import numpy as np
 
 from tilegrad.autograd.op import Op
 from tilegrad.ops.arithmetic import add, divide, multiply, negative, subtract
-from tilegrad.ops.linalg_checks import Array, LinAlgError, chain, matrices, square
+from tilegrad.ops.linalg_checks import (
+    Array,
+    LinAlgError,
+    RepeatedValuesError,
+    chain,
+    matrices,
+    square,
+)
 from tilegrad.ops.linalg_factor import symmetric
 from tilegrad.ops.linalg_gauge import (
     NEGLIGIBLE,
@@ -17,6 +24,7 @@ from tilegrad.ops.linalg_gauge import (
     columns,
     extend,
     gap_quotient,
+    moved_apart,
     values,
 )
 from tilegrad.ops.linalg_solve import cutoff, pinv, solve
@@ -59,10 +67,12 @@ def _eigh_vjp(g: Any, w: Any, v: Any) -> Any:
     inner = None
     if by_w is not None:
         inner = diagonal_matrix(by_w)
-    if by_v is not None:
+    if by_v is None:
+        check_equal_within("eigh", by_w, w)
+    else:
         along = bmm(transpose(v), by_v)
         skew = multiply(subtract(along, transpose(along)), 0.5)
-        part = gap_quotient(skew, w, "eigh")
+        part = gap_quotient(skew, moved_apart(w), "eigh")
         inner = part if inner is None else add(inner, part)
     return chain(v, inner, transpose(v))
 
@@ -111,10 +121,9 @@ def _svd(a: Any, full_matrices: bool = False) -> tuple[Array, Array, Array]:
     return u, s, vh
 
 
-def _between(x: Any, s: Any) -> Any:
-    """``x_ij / (s_j^2 - s_i^2)``, 0 on the diagonal."""
-    total = unless_zero(add(as_row(s), as_column(s)))
-    return divide(gap_quotient(x, s, "svd"), total)
+def _over_sums(x: Any, s: Any) -> Any:
+    """``x_ij / (s_i + s_j)``."""
+    return divide(x, unless_zero(add(as_row(s), as_column(s))))
 
 
 def _over(x: Any, s: Any) -> Any:
@@ -129,26 +138,50 @@ def _over(x: Any, s: Any) -> Any:
     return divide(x, as_row(unless_zero(s)))
 
 
+def _check_zeros(s: Any) -> None:
+    """Vectors of several singular values 0 turn freely on both sides: nothing tells how."""
+    if ((values(s) == 0).sum(-1) > 1).any():
+        raise RepeatedValuesError(
+            "svd: the gradient by singular vectors where more than one singular value is 0 does "
+            "not exist; linalg.pinv, svdvals and functions of A^T A by eigh do without them"
+        )
+
+
 def _skew(x: Any) -> Any:
     return subtract(x, transpose(x))
+
+
+def _sum_and_difference(a: Any, b: Any) -> Any:
+    """``a + b`` and ``a - b``, None counting as 0."""
+    if b is None:
+        return a, a
+    if a is None:
+        return b, negative(b)
+    return add(a, b), subtract(a, b)
 
 
 def _svd_vjp(g: Any, a_shape: tuple[int, ...], u: Any, s: Any, vh: Any) -> Any:
     k = s.shape[-1]
     by_u, by_s, by_vh = g
     v = transpose(vh)
+    if by_u is not None or by_vh is not None:
+        _check_zeros(s)
+    else:
+        check_equal_within("svd", by_s, s)
     if by_u is not None:
         by_u = absorb("svd", by_u, u, k)
     by_v = None if by_vh is None else absorb("svd", transpose(by_vh), v, k)
     u, v = columns(u, 0, k), columns(v, 0, k)
-    terms = [] if by_s is None else [diagonal_matrix(by_s)]
-    if by_u is not None:
-        terms.append(multiply(_between(_skew(bmm(transpose(u), by_u)), s), as_row(s)))
-    if by_v is not None:
-        terms.append(multiply(_between(_skew(bmm(transpose(v), by_v)), s), as_column(s)))
-    inner = terms[0]
-    for term in terms[1:]:
-        inner = add(inner, term)
+    s = moved_apart(s)
+    inner = None if by_s is None else diagonal_matrix(by_s)
+    turns = [
+        None if g is None else multiply(_skew(bmm(transpose(q), g)), 0.5)
+        for q, g in ((u, by_u), (v, by_v))
+    ]
+    if by_u is not None or by_v is not None:
+        together, apart = _sum_and_difference(*turns)
+        part = add(gap_quotient(together, s, "svd"), _over_sums(apart, s))
+        inner = part if inner is None else add(inner, part)
     total = chain(u, inner, transpose(v))
     if by_u is not None and a_shape[-2] > k:
         beyond = _over(subtract(by_u, chain(u, transpose(u), by_u)), s)
@@ -166,9 +199,9 @@ def _svd_jvp(t: Any, a_shape: tuple[int, ...], u: Any, s: Any, vh: Any) -> Any:
     tv, tu = bmm(t, v), bmm(transpose(t), u)
     p = bmm(transpose(u), tv)
     pt = transpose(p)
-    row, column = as_row(s), as_column(s)
-    du = bmm(u, _between(add(multiply(p, row), multiply(column, pt)), s))
-    dv = bmm(v, _between(add(multiply(column, p), multiply(pt, row)), s))
+    together = gap_quotient(multiply(add(p, pt), 0.5), s, "svd")
+    apart = _over_sums(multiply(subtract(p, pt), 0.5), s)
+    du, dv = bmm(u, add(together, apart)), bmm(v, subtract(together, apart))
     if a_shape[-2] > k:
         du = add(du, _over(subtract(tv, bmm(u, p)), s))
     if a_shape[-1] > k:
@@ -176,9 +209,9 @@ def _svd_jvp(t: Any, a_shape: tuple[int, ...], u: Any, s: Any, vh: Any) -> Any:
     return extend(du, full_u, k), diagonal_of(p), transpose(extend(dv, full_v, k))
 
 
-#: A = U diag(s) V^T. With P = U^T dA V: ds = diag P,
-#: U^T dU = (P_ij s_j + s_i P_ji) / (s_j^2 - s_i^2),
-#: V^T dV = (s_i P_ij + P_ji s_j) / (s_j^2 - s_i^2),
+#: A = U diag(s) V^T. With P = U^T dA V: ds = diag P, and
+#: U^T dU + V^T dV = (P_ij + P_ji) / (s_j - s_i), U^T dU - V^T dV = (P_ij - P_ji) / (s_j + s_i);
+#: in sum and difference only what turns U and V together meets a gap
 #: and what dU has outside of the columns of U is (I - U U^T) dA V / s; for dV likewise
 #: (Townsend, "Differentiating the singular value decomposition", 2016).
 svd = Op(
@@ -266,7 +299,7 @@ def _eig_vjp(g: Any, w: Any, v: Any) -> Any:
     if by_v is not None:
         along = bmm(transpose(v), by_v)
         lengths = multiply(bmm(transpose(v), v), as_row(diagonal_of(along)))
-        part = gap_quotient(subtract(along, lengths), w, "eig")
+        part = gap_quotient(subtract(along, lengths), moved_apart(w), "eig")
         inner = part if inner is None else add(inner, part)
     return solve(transpose(v), bmm(inner, transpose(v)))
 
