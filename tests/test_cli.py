@@ -161,3 +161,26 @@ def test_bench_compares_equal_work():
             ]
             for mine, theirs in pairs:
                 np.testing.assert_allclose(np.asarray(mine), theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["MLP 10-32-32-2", "CNN 28 x 28, batch 1"])
+def test_bench_train_times_equal_work(name, monkeypatch, capsys, tmp_path):
+    """Every contender computes the same losses: the bench itself raises otherwise."""
+    from tilegrad.bench import measure, train
+
+    monkeypatch.setattr(train, "set_threads", measure.tilegrad_threads)
+    saved = tmp_path / "train.json"
+    arguments = ["bench", "train", "--only", name, "--rounds", "2", "--json", str(saved)]
+    assert main(arguments) == 0
+    assert name in capsys.readouterr().out
+    record = json.loads(saved.read_text())["train"]
+    assert {"eager", "compiled"} <= set(record[0]["microseconds"])
+
+
+def test_bench_names_what_it_does_not_know(capsys):
+    assert main(["bench", "train", "--vs", "numpy"]) == 1
+    assert main(["bench", "train", "--only", "nothing"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "torch.compile" in lines[0]
+    assert "MLP" in lines[1]

@@ -137,5 +137,5 @@ def test_lists_are_stepped_row_by_row(name: str) -> None:
         kernel(*lists, **options)
         for k, row in itertools.product(range(columns), range(len(rows))):
             assert np.allclose(lists[k][row], want[row][k], rtol=1e-15, atol=0)
-        with pytest.raises(ValueError, match="shorter|longer"):
+        with pytest.raises(ValueError, match=r"shorter|longer"):
             kernel(lists[0], lists[1][:2], *lists[2:], **options)

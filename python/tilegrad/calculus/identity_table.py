@@ -69,10 +69,12 @@ class Identities(tuple[CheckedIdentity, ...]):
         lines = [
             "# Identities of matrix calculus",
             "",
-            "Made by `tilegrad.calculus.identities().markdown()` from the table that the tests run.",
+            "Made by `tilegrad.calculus.identities().markdown()` "
+            "from the table that the tests run.",
             "Every row is code; `calculus.identities()` evaluates both sides in float64 at random",
             "points, in reverse and in forward mode, and finds them equal to",
-            f"{TOLERANCE:g} of the largest entry. `d` is the differential, `grad` the gradient of a",
+            f"{TOLERANCE:g} of the largest entry. `d` is the differential, "
+            "`grad` the gradient of a",
             "scalar in the shape of its argument, `dX` any direction; `vec` stacks columns.",
         ]
         section = None

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+from tilegrad.cli.failure import Failure
 
 HELP = """\
 Measure this machine and tilegrad on it. Without a name it takes about a minute and compares matrix
@@ -14,26 +19,28 @@ All libraries run in one process, interleaved in random order, on the same numbe
 peak" is the share of the multiply-adds that this machine did in registers just before; "x NumPy"
 is how many times faster tilegrad was (the median of paired ratios)."""
 
-#: Benches with options of their own: modules of ``tilegrad.bench`` that have ``HELP``,
-#: ``add_arguments(parser)`` and ``run(options) -> exit code``, like commands.
-BENCHES: dict[str, str] = {
-    "gemm": "matrix products: sizes, layouts, threads, errors, a plot",
-}
+
+def benches() -> Iterator[tuple[str, ModuleType]]:
+    """Modules of ``tilegrad.bench`` that are commands: with ``add_arguments`` and ``run``."""
+    package = importlib.import_module("tilegrad.bench")
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"tilegrad.bench.{info.name}")
+        if hasattr(module, "add_arguments"):
+            yield info.name, module
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, nargs="+", metavar="N", help="default: 1 and all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save the figures as JSON")
     parser.set_defaults(run_bench=_overview)
-    if not BENCHES:
-        return
-    names = parser.add_subparsers(metavar="NAME", title="benches with options of their own")
-    for name, line in BENCHES.items():
-        module = importlib.import_module(f"tilegrad.bench.{name}")
+    names = parser.add_subparsers(metavar="[NAME]", title="benches with options of their own")
+    for name, module in benches():
+        text = module.__doc__ or ""
+        line = text.partition("\n")[0].removeprefix(f"``tilegrad bench {name}``: ")
         bench = names.add_parser(
             name,
             help=line,
-            description=module.HELP,
+            description=getattr(module, "HELP", text),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(bench)
@@ -41,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    return int(options.run_bench(options))
+    try:
+        return int(options.run_bench(options) or 0)
+    except ValueError as error:  # options that make no sense together
+        raise Failure(str(error)) from error
 
 
 def _overview(options: argparse.Namespace) -> int:
