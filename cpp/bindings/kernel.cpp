@@ -209,6 +209,8 @@ Kernels::Kernels(std::initializer_list<KernelRow> added) {
   rows().insert(rows().end(), added.begin(), added.end());
 }
 
+bool kernels_are_watched() { return dispatch_hook != nullptr; }
+
 bool poll_signals() {
   const PyGILState_STATE state = PyGILState_Ensure();
   const bool raised = PyErr_CheckSignals() != 0;

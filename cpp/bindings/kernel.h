@@ -110,6 +110,8 @@ struct CallObserver {
 };
 extern thread_local const CallObserver* call_observer;
 
+bool kernels_are_watched();  // a dispatch hook is set
+
 bool poll_signals();  // takes the GIL; true if a Python signal handler raised
 
 namespace detail {

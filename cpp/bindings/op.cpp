@@ -433,6 +433,8 @@ const ModuleInit init([](pybind11::module_& module) {
 
 }  // namespace
 
+bool operations_are_watched() { return observer != nullptr; }
+
 PyObject* native_rules(PyObject* op) {
   if (!PyObject_TypeCheck(op, &op_base_type)) return nullptr;
   PyObject* rules = as_op(op)->rules;

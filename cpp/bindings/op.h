@@ -14,4 +14,7 @@ enum class RuleSource : long { kGradient, kInput, kOut, kAttribute, kOwnShape };
 // Per input None or (rule, (source, key), ...), borrowed; null if `op` has no such form.
 PyObject* native_rules(PyObject* op);
 
+// Whether somebody sees the operations of this thread instead of letting them run.
+bool operations_are_watched();
+
 }  // namespace tilegrad::bindings

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from tilegrad import _native
-from tilegrad.autograd.tensor import Array, Tensor
+from tilegrad.autograd.tensor import Tensor
 
 _PLAIN = (bool, int, float, str, bytes, frozenset, type(None))
 _MISSING = object()
@@ -17,41 +17,32 @@ Reference = tuple[Any, Any, Any]
 
 
 class Guards:
-    """Holds while the function would still do the same work.
+    """Hold while the function would still do the same work.
 
-    Checked before every replay: that the tensors whose memory was recorded still have that memory
-    and still (do not) require gradients, and that what the function refers to is what it was:
-    variables of its closure, globals that it names, attributes of the objects among them (modules'
-    ``training`` flags, rates, sizes), lengths of lists, in nested functions and objects too.
-    Optimizers and schedulers are left out: they are executed in every replay.
+    What the function refers to has to be what it was: variables of its closure, globals that it
+    names, attributes of the objects among them (modules' ``training`` flags, rates, sizes), lengths
+    of lists, in nested functions and objects too. Optimizers and schedulers are left out: they are
+    executed in every replay.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.captured: tuple[tuple[Tensor, Array, bool], ...] = ()
-        #: Leaves whose ``grad`` has to be None when the step begins.
-        self.without_grad: tuple[Tensor, ...] = ()
         self.plain: list[Reference] = []
         self.objects: list[Reference] = []
         for container, key, value in _walk(function):
             (self.plain if isinstance(value, _PLAIN) else self.objects).append(
                 (container, key, value)
             )
-        self._plain = tuple(_native_form(reference) for reference in self.plain)
-        self._objects = tuple(_native_form(reference) for reference in self.objects)
 
-    def capture(self, tensors: Iterable[tuple[Tensor, Array]], without_grad: list[Tensor]) -> None:
-        """Guard the memory of tensors that a recording used, and leaves that had no ``grad``."""
-        self.captured = tuple((tensor, array, tensor._requires_grad) for tensor, array in tensors)
-        self.without_grad = tuple(without_grad)
-
-    def hold(self) -> bool:
-        """Whether nothing that the recording relied on has changed."""
-        return (
-            _native.tensors_hold(self.captured)
-            and _native.without_gradients(self.without_grad)
-            and _native.references_hold(self._objects, False)
-            and _native.references_hold(self._plain, True)
-        )
+    def hand_over(self, replay: _native.Replay) -> None:
+        """Let ``replay`` check the references, as often as it is asked to."""
+        for references, plain in ((self.objects, False), (self.plain, True)):
+            for container, key, value in references:
+                if isinstance(container, _Cell):
+                    replay.refer("cell", container.cell, key, value, plain)
+                elif isinstance(container, _Length):
+                    replay.refer("length", container.collection, key, value, plain)
+                else:
+                    replay.refer("item", container, key, value, plain)
 
     def changed(self) -> str | None:
         """The name of a reference that is not what it was."""
@@ -63,16 +54,6 @@ class Guards:
             if now is not value and (type(now) is not type(value) or now != value):
                 return str(key)
         return None
-
-
-def _native_form(reference: Reference) -> tuple[int, Any, Any, Any]:
-    """A reference as cpp/bindings/guards.cpp reads it, its kind in front."""
-    container, key, value = reference
-    if isinstance(container, _Cell):
-        return (1, container.cell, None, value)
-    if isinstance(container, _Length):
-        return (2, container.collection, None, value)
-    return (0, container, key, value)
 
 
 class _Cell:

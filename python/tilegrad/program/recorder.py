@@ -112,16 +112,12 @@ class GradientCall(PythonCall):
         self.array = g
         #: Whether it was the first gradient since ``leaf.grad`` was None.
         self.fresh = leaf.grad is None
-        #: The tensor around ``array`` that replays hand out, where that is safe; see Gradient.
-        self.shared: Tensor | None = None
 
     def __call__(self) -> None:
-        if not self.fresh:
-            self.function(self.leaf, self.array)
-        elif self.shared is not None:
-            self.leaf.grad = self.shared
-        else:
+        if self.fresh:
             self.leaf.grad = Tensor(self.array.copy())
+        else:
+            self.function(self.leaf, self.array)
 
 
 Step = NativeCall | PythonCall

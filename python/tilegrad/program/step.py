@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 
 from tilegrad import _native
 from tilegrad.autograd import recording
+from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.node import Output
 from tilegrad.autograd.tensor import Array, Tensor
-from tilegrad.program.gradients import Gradient, Handover
+from tilegrad.program.gradients import native_uses
 from tilegrad.program.guards import Guards
 from tilegrad.program.recorder import GradientCall, NativeCall, PythonCall, Recorder, Step
 
@@ -24,63 +24,63 @@ MAX_ATTEMPTS = 6
 class Program:
     """One recorded kind of call: its steps, where inputs go in and results come out."""
 
-    def __init__(self, recorder: Recorder, inputs: list[Array], result: Any) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        inputs: list[Array],
+        result: Any,
+        guards: Guards,
+        without_grad: list[Tensor],
+    ) -> None:
         self.recorder = recorder
-        self.inputs = inputs
-        self.lock = threading.Lock()
+        self.result = result
+        self.guards = guards
+        self.replay = _native.Replay(recorder.native, inputs, is_grad_enabled())
         recorder.release()
-        self.gradients = [
-            Gradient(recorder, step, result)
-            for step in recorder.steps
-            if isinstance(step, GradientCall) and step.fresh
-        ]
-        self.segments = _segments(recorder.steps)
-        self.handovers = [part for part in self.segments if isinstance(part, Handover)]
-        self.fresh_result = _result_maker(result, recorder)
+        guards.hand_over(self.replay)
+        for tensor, _ in recorder.captured.values():
+            self.replay.capture(tensor)
+        for leaf in without_grad:
+            self.replay.without_grad(leaf)
+        self._add_steps(recorder.steps)
 
-    def replay(self, arrays: list[Array]) -> Any:
-        """Run the steps on new input values."""
-        for handover in self.handovers:
-            if not _native.gradients_unshared(handover.entries):
-                self._make_room()
-                break
-        for buffer, array in zip(self.inputs, arrays, strict=True):
-            np.copyto(buffer, array)
-        run = self.recorder.native.run
-        for segment in self.segments:
-            if type(segment) is tuple:
-                run(*segment)
-            else:
-                segment()
-        return self.fresh_result()
+    def _add_steps(self, steps: list[Step]) -> None:
+        first = last = 0
+        for step in steps:
+            if isinstance(step, NativeCall):
+                if step.index != last:
+                    self._add_native(first, last)
+                    first = step.index
+                last = step.index + 1
+                continue
+            self._add_native(first, last)
+            first = last
+            self._add_other(step)
+        self._add_native(first, last)
 
-    def _make_room(self) -> None:
-        for handover in self.handovers:
-            handover.entries = ()
-        for gradient in self.gradients:
-            gradient.make_room()
-        for handover in self.handovers:
-            handover.refresh()
+    def _add_native(self, first: int, last: int) -> None:
+        if last > first:
+            self.replay.add_native(first, last)
 
+    def _add_other(self, step: PythonCall) -> None:
+        if isinstance(step, GradientCall) and step.fresh:
+            uses = native_uses(self.recorder, step, self.result)
+            if uses is not None:
+                memory = self.recorder.memory
+                memory.roots[memory.number(step.array)] = np.empty(0)  # its leaf's alone now
+                shared = Tensor(step.array)
+                step.array = np.empty(0)
+                self.replay.add_gradient(step.leaf, shared, uses)
+                return
+        self.replay.add_call(step)
 
-def _segments(steps: list[Step]) -> list[Any]:
-    """Runs of native calls as (first, last), of shared gradients, other calls as themselves."""
-    segments: list[Any] = []
-    for step in steps:
-        last = segments[-1] if segments else None
-        if isinstance(step, GradientCall) and step.shared is not None:
-            if isinstance(last, Handover):
-                last.steps.append(step)
-                last.refresh()
-            else:
-                segments.append(Handover([step]))
-        elif isinstance(step, PythonCall):
-            segments.append(step)
-        elif segments and type(segments[-1]) is tuple and segments[-1][1] == step.index:
-            segments[-1] = (segments[-1][0], step.index + 1)
-        else:
-            segments.append((step.index, step.index + 1))
-    return segments
+    def __call__(self, tensors: tuple[Tensor, ...]) -> Any:
+        """Replay on new input values that fit."""
+        self.replay.run(tensors)
+        result = self.result
+        if type(result) is Tensor and result._array.size == 1:  # a loss
+            return Tensor(result._array.copy())
+        return _fresh(result, self.recorder)
 
 
 def _fresh(value: Any, recorder: Recorder) -> Any:
@@ -97,21 +97,13 @@ def _fresh(value: Any, recorder: Recorder) -> Any:
     return value
 
 
-def _result_maker(value: Any, recorder: Recorder) -> Callable[[], Any]:
-    """What makes the result of a replay: :func:`_fresh`, the usual single tensor at once."""
-    if type(value) is Tensor and recorder.memory.number(value._array) in recorder.produced:
-        array = value._array
-        return lambda: Tensor(array.copy())
-    return lambda: _fresh(value, recorder)
-
-
 def _flatten(value: Any, arrays: list[Tensor], key: list[Any]) -> Any:
     """Collect the tensors in ``value``; what the others are becomes part of the key."""
     if isinstance(value, np.ndarray):
         value = Tensor(value)
     if isinstance(value, Tensor):
         arrays.append(value)
-        key.append((value._array.shape, value._array.strides, value._array.dtype))
+        key.append((value._array.shape, value._array.strides, value._array.dtype.str))
         return None
     if isinstance(value, (tuple, list)):
         key.append((type(value), len(value)))
@@ -150,7 +142,6 @@ class _Entry:
         #: Leaves that got gradients in the previous recording.
         self.leaves: list[Tensor] = []
         self.program: Program | None = None
-        self.guards: Guards | None = None
         self.attempts = 0
         self.replays = 0
         self.reason: str | None = None
@@ -162,37 +153,43 @@ class CompiledStep:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self._entries: dict[Any, _Entry] = {}
-        self.replays = 0
+        self._last: _Entry | None = None
         update_wrapper(self, function, updated=())
 
+    @property
+    def replays(self) -> int:
+        """How many calls were replayed."""
+        return sum(entry.replays for entry in self._entries.values())
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        last = self._last
+        if last is not None and not kwargs:
+            program = last.program
+            if program is not None and program.replay.fits(args):
+                last.replays += 1
+                return program(args)
+        return self._find(args, kwargs)
+
+    def _find(self, args: Any, kwargs: Any) -> Any:
+        """The call by its key: replayed, recorded or eager."""
         tensors: list[Tensor] = []
-        parts: list[Any] = [_native.is_grad_enabled()]
-        if kwargs:
-            _flatten(kwargs, tensors, parts)
-        for value in args:
-            if type(value) is Tensor:
-                array = value._array
-                tensors.append(value)
-                parts += (array.shape, array.strides, array.dtype)
-            else:
-                _flatten(value, tensors, parts)
-        key = tuple(parts)
-        entry = self._entries.get(key)
-        if entry is not None and entry.program is not None:
-            assert entry.guards is not None
-            if entry.guards.hold() and recording.current() is None:
-                program = entry.program
-                with program.lock:
-                    self.replays += 1
-                    entry.replays += 1
-                    return program.replay([tensor._array for tensor in tensors])
+        parts: list[Any] = [is_grad_enabled()]
+        _flatten((args, kwargs), tensors, parts)
+        if recording.current() is not None or _native.is_watched():
+            return self.function(*args, **kwargs)
+        entry = self._entries.setdefault(tuple(parts), _Entry())
+        program = entry.program
+        if program is not None:
+            if program.replay.fits(tuple(tensors)):
+                entry.replays += 1
+                self._last = entry if len(tensors) == len(args) and not kwargs else None
+                return program(tuple(tensors))
+            if program.replay.holds():  # another thread replays it now
+                return self.function(*args, **kwargs)
             if entry.replays > MAX_ATTEMPTS:  # it was worth recording
                 entry.attempts = 0
-            entry.program, entry.previous, entry.replays = None, None, 0
-        if entry is None:
-            entry = self._entries[key] = _Entry()
-        if entry.attempts >= MAX_ATTEMPTS or recording.current() is not None:
+            entry.program, entry.previous = None, None
+        if entry.attempts >= MAX_ATTEMPTS:
             return self.function(*args, **kwargs)
         return self._record(entry, tensors, args, kwargs)
 
@@ -218,10 +215,10 @@ class CompiledStep:
             return result
         signature = recorder.signature()
         if entry.previous is not None and entry.previous[0] == signature:
-            guards.capture(recorder.captured.values(), without_grad)
-            entry.program, entry.guards = Program(recorder, buffers, result), guards
+            fresh = _fresh(result, recorder)
+            entry.program = Program(recorder, buffers, result, guards, without_grad)
             entry.previous = None
-            return _fresh(result, recorder)
+            return fresh
         entry.previous = (signature, recorder)
         entry.leaves = recorder.leaves()
         return result

@@ -1,0 +1,47 @@
+// Native calls of a thread, recorded into a program.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "bindings/array.h"
+#include "bindings/kernel.h"
+#include "bindings/module.h"
+#include "program/program.h"
+
+namespace tilegrad::bindings {
+
+// A program and how many arrays its calls begin with.
+class Recording {
+ public:
+  Recording() : observer_{see, this} {}
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  ~Recording();
+
+  // Records the native calls of this thread, or stops to; whether it did before.
+  bool listen(bool on);
+  size_t size() const { return program_.size(); }
+  void truncate(size_t size);
+  // [(array, address, lowest byte, one past the highest byte, is output)] of the arrays of a call.
+  pybind11::list arrays(size_t step) const;
+  // Lets an array of a call begin at another address.
+  void relocate(size_t step, int array, intptr_t address);
+  // Runs the calls first ... last - 1 without the GIL.
+  void run(size_t first, size_t last) const;
+
+ private:
+  struct Arrays {
+    int inputs, total;
+  };
+
+  const ArrayRef& array_at(size_t step, int i) const;
+  static void see(void* self, void (*run)(const void*), const void* call, size_t bytes, int inputs,
+                  int outputs);
+
+  CallObserver observer_;
+  program::Program program_;
+  std::vector<Arrays> arrays_;
+};
+
+}  // namespace tilegrad::bindings
