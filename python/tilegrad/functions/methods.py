@@ -121,7 +121,24 @@ def _transpose_all(self: Tensor) -> Any:
     return _shape.permute(self, tuple(range(self._array.ndim))[::-1])
 
 
+def _array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The functions of the array API standard for tensors."""
+    from tilegrad import array_api
+
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"the array API of {api_version!r} is not known here")
+    return array_api
+
+
+def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """This tensor: the CPU is the only device."""
+    creation.check_device(device)
+    return self
+
+
 _OWN: dict[str, Any] = {
+    "__array_namespace__": _array_namespace,
+    "to_device": _to_device,
     "__deepcopy__": _deepcopy,
     "__getitem__": indexing.getitem,
     "__iter__": indexing.iterate,
