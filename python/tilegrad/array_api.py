@@ -14,6 +14,7 @@ tensor([3., 5.], grad_fn=<amax>)
 
 from __future__ import annotations
 
+import builtins
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,14 +33,13 @@ __array_api_version__ = "2024.12"
 
 #: What means the same there and here.
 _SAME = """
-abs acos acosh add all any argmax argmin asin asinh atan atan2 atanh bitwise_and bitwise_invert
-bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor broadcast_shapes ceil copysign cos cosh
-count_nonzero cumulative_prod cumulative_sum divide e empty empty_like equal exp expm1 eye
-floor floor_divide from_dlpack full full_like greater greater_equal hypot inf isfinite isinf isnan
+abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert
+bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor broadcast_shapes ceil copysign cos
+cosh divide e empty_like exp expm1 floor floor_divide from_dlpack full_like greater greater_equal hypot inf isfinite isinf isnan
 less less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor matmul
-matrix_transpose maximum meshgrid minimum moveaxis multiply nan negative newaxis nextafter not_equal
+matrix_transpose maximum minimum moveaxis multiply nan negative newaxis nextafter not_equal
 ones_like outer pi positive pow reciprocal remainder round sign signbit sin sinh sqrt square
-subtract tan tanh tensordot trunc vecdot zeros_like
+subtract tan tanh trunc zeros_like
 bool float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64
 """
 
@@ -111,17 +111,17 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -
 
 def can_cast(from_: Any, to: Any, /) -> bool:
     """Whether every value of one dtype is a value of the other."""
-    return bool(np.can_cast(_dtype_of(from_), to))
+    return builtins.bool(np.can_cast(_dtype_of(from_), to))
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:
     """Whether a dtype is of a kind."""
-    return bool(np.isdtype(np.dtype(dtype), kind))
+    return builtins.bool(np.isdtype(np.dtype(dtype), kind))
 
 
 def result_type(*arrays_and_dtypes: Any) -> Any:
     """The dtype that arrays, dtypes and Python numbers are computed in together."""
-    if not any(isinstance(x, (Tensor, np.dtype)) for x in arrays_and_dtypes):
+    if not builtins.any(isinstance(x, (Tensor, np.dtype)) for x in arrays_and_dtypes):
         raise ValueError("result_type: at least one array or dtype is needed")
     return _result_dtype(
         *(np.empty(1, x) if isinstance(x, np.dtype) else x for x in arrays_and_dtypes)
@@ -193,6 +193,11 @@ def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     return _f.ones(shape, dtype=dtype, device=device)
 
 
+def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Entries that mean nothing yet."""
+    return _f.empty(shape, dtype=dtype, device=device)
+
+
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None,
         device: Any = None) -> Tensor:  # fmt: skip
     """Ones on a diagonal."""
@@ -233,6 +238,16 @@ def real(x: Any, /) -> Any:
     return x
 
 
+def conj(x: Any, /) -> Any:
+    """The complex conjugate of a real array: itself."""
+    return x
+
+
+def imag(x: Any, /) -> Any:
+    """The imaginary part of a real array: zeros."""
+    return _f.zeros_like(x)
+
+
 def where(condition: Any, x1: Any, x2: Any, /) -> Any:
     """``x1`` where the condition holds, ``x2`` elsewhere."""
     return _f.where(condition, x1, x2)
@@ -266,7 +281,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     return tuple(_f.unbind(x, axis))
 
 
-def expand_dims(x: Any, /, *, axis: Any = 0) -> Any:
+def expand_dims(x: Any, /, axis: Any) -> Any:
     """A new axis of size 1."""
     return _f.expand_dims(x, axis)
 
