@@ -523,5 +523,6 @@ def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    """Inner products along an axis."""
-    return _f.vecdot(x1, x2, axis)
+    """Inner products along an axis, in the dtype of the operands."""
+    out = _f.vecdot(x1, x2, axis)
+    return _shape.cast(out, np.result_type(x1.dtype, x2.dtype))

@@ -93,6 +93,7 @@ def store(x: Tensor, function: Any, args: tuple[Any, ...], kwargs: Any, name: st
     """``x = function(x, ...)`` in place."""
     _check_writable(x, name)
     source = _before(x) if _recorded(x, *args, *kwargs.values()) else x
+    args = tuple(source if value is x else value for value in args)  # x.mul_(x)
     result = function(source, *args, **kwargs)
     if result.shape != x._array.shape:
         raise RuntimeError(
