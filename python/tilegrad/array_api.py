@@ -33,14 +33,14 @@ __array_api_version__ = "2024.12"
 
 #: What means the same there and here.
 _SAME = """
-abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert
-bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor broadcast_shapes ceil copysign cos
-cosh divide e empty_like exp expm1 floor floor_divide from_dlpack full_like greater greater_equal hypot inf isfinite isinf isnan
-less less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor matmul
-matrix_transpose maximum minimum moveaxis multiply nan negative newaxis nextafter not_equal
-ones_like outer pi positive pow reciprocal remainder round sign signbit sin sinh sqrt square
-subtract tan tanh trunc zeros_like
-bool float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64
+abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift
+bitwise_or bitwise_right_shift bitwise_xor broadcast_shapes ceil copysign cos cosh divide e
+empty_like exp expm1 floor floor_divide from_dlpack full_like greater greater_equal hypot inf
+isfinite isinf isnan less less_equal log log10 log1p log2 logaddexp logical_and logical_not
+logical_or logical_xor matmul matrix_transpose maximum minimum moveaxis multiply nan negative
+newaxis nextafter not_equal ones_like outer pi positive pow reciprocal remainder round sign
+signbit sin sinh sqrt square subtract tan tanh trunc zeros_like bool float32 float64 int8 int16
+int32 int64 uint8 uint16 uint32 uint64
 """
 
 for _name in _SAME.split():
@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
 # ---- dtypes and devices --------------------------------------------------------------------------
 
 
-class finfo(NamedTuple):  # noqa: N801 - the standard's name
+class FloatInfo(NamedTuple):
     """The limits of a floating dtype."""
 
     bits: int
@@ -70,7 +70,7 @@ class finfo(NamedTuple):  # noqa: N801 - the standard's name
     dtype: Any
 
 
-class iinfo(NamedTuple):  # noqa: N801 - the standard's name
+class IntegerInfo(NamedTuple):
     """The limits of an integer dtype."""
 
     bits: int
@@ -83,22 +83,19 @@ def _dtype_of(type: Any) -> np.dtype[Any]:
     return type.dtype if isinstance(type, Tensor) else np.dtype(type)
 
 
-_finfo, _iinfo = finfo, iinfo
-
-
-def finfo(type: Any, /) -> _finfo:  # type: ignore[no-redef]
+def finfo(type: Any, /) -> FloatInfo:
     """The limits of a floating dtype."""
     dtype = _dtype_of(type)
     info = np.finfo(dtype)
     limits = (info.eps, info.max, info.min, info.smallest_normal)
-    return _finfo(info.bits, *map(float, limits), dtype)  # type: ignore[call-arg]
+    return FloatInfo(info.bits, *map(float, limits), dtype=dtype)
 
 
-def iinfo(type: Any, /) -> _iinfo:  # type: ignore[no-redef]
+def iinfo(type: Any, /) -> IntegerInfo:
     """The limits of an integer dtype."""
     dtype = _dtype_of(type)
     info = np.iinfo(dtype)
-    return _iinfo(info.bits, int(info.max), int(info.min), dtype)
+    return IntegerInfo(info.bits, int(info.max), int(info.min), dtype)
 
 
 def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
@@ -156,7 +153,7 @@ class _Info:
         return {n: globals()[n] for n in names if kind is None or isdtype(globals()[n], kind)}
 
 
-def __array_namespace_info__() -> _Info:
+def __array_namespace_info__() -> _Info:  # noqa: N807 - the standard's name
     """What this namespace can do."""
     return _Info()
 

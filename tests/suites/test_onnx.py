@@ -158,10 +158,16 @@ def _mean(*xs: Any) -> Any:
     return _several(tg.add)({}, *xs) / len(xs)
 
 
+#: Operators whose lower-case name is our function's.
+SAME_NAME = """
+Abs Acos Acosh Add Asin Asinh Atan Atanh Ceil Cos Cosh Erf Exp Floor Greater Less Log MatMul Mul
+Neg Pow Reciprocal Round Sigmoid Sign Sin Sinh Sqrt Sub Tan Tanh Where Det
+"""
+
 RUN: dict[str, Callable[..., Any]] = {
     **{
         name: _plain(getattr(tg, name.lower()))
-        for name in ["Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Greater", "Less", "Log", "MatMul", "Mul", "Neg", "Pow", "Reciprocal", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Sqrt", "Sub", "Tan", "Tanh", "Where", "Det"]
+        for name in SAME_NAME.split()
         if hasattr(tg, name.lower())
     },
     "And": _plain(tg.logical_and),

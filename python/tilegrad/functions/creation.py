@@ -17,6 +17,9 @@ from tilegrad.functions.axes import sizes_of
 from tilegrad.ops import shape as _shape
 from tilegrad.ops.promotion import DEFAULT_DTYPE
 
+#: What names a dtype, or None for the usual one.
+DType = npt.DTypeLike | None
+
 
 def check_device(device: Any) -> None:
     """Raise unless ``device`` is the CPU."""
@@ -32,7 +35,7 @@ def _leaf(array: Any, requires_grad: bool) -> Tensor:
     return Tensor(array, requires_grad)
 
 
-def _array(data: Any, dtype: npt.DTypeLike = None) -> Any:
+def _array(data: Any, dtype: DType = None) -> Any:
     """The entries of ``data``: NumPy's dtypes stay, Python's floats become float32."""
     if isinstance(data, Tensor):
         array = data._array
@@ -69,7 +72,7 @@ def _plain(data: Any) -> Any:
 
 
 def tensor(
-    data: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+    data: Any, dtype: DType = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
     """A tensor of ``data``.
 
@@ -92,7 +95,7 @@ def tensor(
     return _leaf(array, requires_grad)
 
 
-def as_tensor(data: Any, dtype: npt.DTypeLike = None, *, device: Any = None) -> Tensor:
+def as_tensor(data: Any, dtype: DType = None, *, device: Any = None) -> Tensor:
     """``data`` as a tensor: a tensor stays what it is, with its history."""
     check_device(device)
     if isinstance(data, Tensor):
@@ -101,7 +104,7 @@ def as_tensor(data: Any, dtype: npt.DTypeLike = None, *, device: Any = None) -> 
 
 
 def asarray(
-    obj: Any, dtype: npt.DTypeLike = None, *, device: Any = None, copy: bool | None = None,
+    obj: Any, dtype: DType = None, *, device: Any = None, copy: bool | None = None,
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """:func:`as_tensor` with a say about copying: True always, False never, None where needed."""
@@ -129,7 +132,7 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
 
 @opaque
 def scalar_tensor(
-    value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+    value: Any, dtype: DType = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
     """A number as a tensor without dimensions."""
     check_device(device)
@@ -141,7 +144,7 @@ def scalar_tensor(
 
 @opaque
 def zeros(
-    *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
+    *size: Any, dtype: DType = None, requires_grad: bool = False, device: Any = None,
     shape: Any = None,
 ) -> Tensor:  # fmt: skip
     """Zeros.
@@ -156,7 +159,7 @@ def zeros(
 
 @opaque
 def ones(
-    *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
+    *size: Any, dtype: DType = None, requires_grad: bool = False, device: Any = None,
     shape: Any = None,
 ) -> Tensor:  # fmt: skip
     """Ones."""
@@ -166,7 +169,7 @@ def ones(
 
 @opaque
 def empty(
-    *size: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
+    *size: Any, dtype: DType = None, requires_grad: bool = False, device: Any = None,
     shape: Any = None,
 ) -> Tensor:  # fmt: skip
     """Entries that mean nothing yet."""
@@ -180,7 +183,7 @@ def full(
     size: Any,
     fill_value: Any = 0.0,
     *,
-    dtype: npt.DTypeLike = None,
+    dtype: DType = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -198,7 +201,7 @@ def _like(x: Any, dtype: Any) -> tuple[tuple[int, ...], Any]:
 
 @opaque
 def zeros_like(
-    x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+    x: Any, dtype: DType = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
     """Zeros in the shape and dtype of ``x``."""
     shape, dtype = _like(x, dtype)
@@ -207,7 +210,7 @@ def zeros_like(
 
 @opaque
 def ones_like(
-    x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+    x: Any, dtype: DType = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
     """Ones in the shape and dtype of ``x``."""
     shape, dtype = _like(x, dtype)
@@ -216,7 +219,7 @@ def ones_like(
 
 @opaque
 def empty_like(
-    x: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *, device: Any = None
+    x: Any, dtype: DType = None, requires_grad: bool = False, *, device: Any = None
 ) -> Tensor:
     """Entries that mean nothing yet, in the shape and dtype of ``x``."""
     shape, dtype = _like(x, dtype)
@@ -225,7 +228,7 @@ def empty_like(
 
 @opaque
 def full_like(
-    x: Any, fill_value: Any, dtype: npt.DTypeLike = None, requires_grad: bool = False, *,
+    x: Any, fill_value: Any, dtype: DType = None, requires_grad: bool = False, *,
     device: Any = None,
 ) -> Tensor:  # fmt: skip
     """``fill_value`` in the shape and dtype of ``x``."""
@@ -242,7 +245,7 @@ def _number(value: Any) -> Any:
 
 @opaque
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, stop: Any = None, dtype: npt.DTypeLike = None,
+    start: Any, end: Any = None, step: Any = 1, *, stop: Any = None, dtype: DType = None,
     requires_grad: bool = False, device: Any = None,
 ) -> Tensor:  # fmt: skip
     """Numbers from ``start`` (0) up to ``end``, exclusive: int64, or float32 if one is a float."""
@@ -262,7 +265,7 @@ def arange(
 @opaque
 def linspace(
     start: Any, end: Any = None, steps: int = 100, *, stop: Any = None, num: int | None = None,
-    dtype: npt.DTypeLike = None, endpoint: bool = True, requires_grad: bool = False,
+    dtype: DType = None, endpoint: bool = True, requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:  # fmt: skip
     """``steps`` numbers from ``start`` to ``end`` at equal distances."""
@@ -274,7 +277,7 @@ def linspace(
 
 @opaque
 def logspace(
-    start: Any, end: Any, steps: int = 100, base: float = 10.0, *, dtype: npt.DTypeLike = None,
+    start: Any, end: Any, steps: int = 100, base: float = 10.0, *, dtype: DType = None,
     requires_grad: bool = False, device: Any = None,
 ) -> Tensor:  # fmt: skip
     """``base`` to the powers of :func:`linspace`."""
@@ -285,7 +288,7 @@ def logspace(
 
 @opaque
 def eye(
-    n: int, m: int | None = None, *, k: int = 0, dtype: npt.DTypeLike = None,
+    n: int, m: int | None = None, *, k: int = 0, dtype: DType = None,
     requires_grad: bool = False, device: Any = None,
 ) -> Tensor:  # fmt: skip
     """Ones on the (k-th) diagonal."""

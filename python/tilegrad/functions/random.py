@@ -13,13 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tilegrad.autograd.checkpoint import set_random_state
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions.axes import sizes_of
-from tilegrad.functions.creation import _leaf, check_device
+from tilegrad.functions.creation import DType, _leaf, check_device
 from tilegrad.ops.promotion import DEFAULT_DTYPE
 
 
@@ -135,7 +134,7 @@ def _normal(shape: tuple[int, ...], dtype: Any, generator: Any) -> Any:
 
 @opaque
 def rand(
-    *size: Any, generator: Any = None, dtype: npt.DTypeLike = None, requires_grad: bool = False,
+    *size: Any, generator: Any = None, dtype: DType = None, requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:  # fmt: skip
     """Uniform on [0, 1)."""
@@ -145,7 +144,7 @@ def rand(
 
 @opaque
 def randn(
-    *size: Any, generator: Any = None, dtype: npt.DTypeLike = None, requires_grad: bool = False,
+    *size: Any, generator: Any = None, dtype: DType = None, requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:  # fmt: skip
     """Standard normal."""
@@ -156,7 +155,7 @@ def randn(
 @opaque
 def randint(
     low: int, high: Any = None, size: Any = None, *, generator: Any = None,
-    dtype: npt.DTypeLike = None, requires_grad: bool = False, device: Any = None,
+    dtype: DType = None, requires_grad: bool = False, device: Any = None,
 ) -> Tensor:  # fmt: skip
     """Integers from ``low`` (0 if left out) up to ``high``, exclusive."""
     check_device(device)
@@ -170,7 +169,7 @@ def randint(
 
 @opaque
 def randperm(
-    n: int, *, generator: Any = None, dtype: npt.DTypeLike = None, device: Any = None
+    n: int, *, generator: Any = None, dtype: DType = None, device: Any = None
 ) -> Tensor:
     """The integers below ``n`` in random order."""
     check_device(device)
@@ -178,21 +177,21 @@ def randperm(
 
 
 @opaque
-def rand_like(x: Any, *, dtype: npt.DTypeLike = None, generator: Any = None,
+def rand_like(x: Any, *, dtype: DType = None, generator: Any = None,
               requires_grad: bool = False, device: Any = None) -> Tensor:  # fmt: skip
     """Uniform on [0, 1) in the shape and dtype of ``x``."""
     return rand(x.shape, generator=generator, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 @opaque
-def randn_like(x: Any, *, dtype: npt.DTypeLike = None, generator: Any = None,
+def randn_like(x: Any, *, dtype: DType = None, generator: Any = None,
                requires_grad: bool = False, device: Any = None) -> Tensor:  # fmt: skip
     """Standard normal in the shape and dtype of ``x``."""
     return randn(x.shape, generator=generator, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 @opaque
-def randint_like(x: Any, low: int, high: int | None = None, *, dtype: npt.DTypeLike = None,
+def randint_like(x: Any, low: int, high: int | None = None, *, dtype: DType = None,
                  generator: Any = None) -> Tensor:  # fmt: skip
     """Integers in the shape and dtype of ``x``."""
     return randint(low, high, x.shape, generator=generator, dtype=dtype or x.dtype)
@@ -205,7 +204,7 @@ def _values(x: Any) -> Any:
 @opaque
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None,
-    dtype: npt.DTypeLike = None,
+    dtype: DType = None,
 ) -> Tensor:  # fmt: skip
     """Normal with the given means and standard deviations."""
     mean, std = _values(mean), _values(std)
@@ -244,7 +243,7 @@ def multinomial(
 
 
 def _refill(tensor: Tensor, values: Any) -> Tensor:
-    return tensor.copy_(Tensor(np.asarray(values).astype(tensor.dtype)))  # type: ignore[attr-defined, no-any-return]
+    return tensor.copy_(Tensor(np.asarray(values).astype(tensor.dtype)))
 
 
 @opaque
