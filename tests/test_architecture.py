@@ -29,7 +29,7 @@ PYTHON_FLOORS |= {"bench": 10, "demo": 10, "cli": 10, "__main__": 10}
 #: The package's front door may name anything.
 FRONT_DOOR = "__init__"
 
-IGNORED = {"build", "dist", ".git", ".venv"}
+IGNORED = {"build", "dist", ".git", ".venv", ".suites"}
 PYTHON_FILES = sorted(PACKAGE.rglob("*.py"))
 CPP_FILES = sorted([*CPP.rglob("*.h"), *CPP.rglob("*.cpp")])
 TEXT_FILES = sorted(
