@@ -9,7 +9,7 @@ alive, so an address means one thing for as long as the recording is compared or
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from tilegrad import _native
 from tilegrad.autograd import recording
 from tilegrad.autograd.tensor import Array, Tensor
 from tilegrad.kernels.intercept import intercept
+from tilegrad.program.witness import Witness
 
 
 def root_of(array: Array) -> Array:
@@ -152,6 +153,9 @@ class Recorder:
         self.produced.update(self.memory.number(array) for array in inputs)
         #: Contents of the arrays that are the same in every run.
         self.constants: list[bytes] = []
+        #: Blocks that recorded calls wrote into.
+        self._written: set[int] = set()
+        self._witness = Witness()
         #: Leaf tensors that operations used as they were, with their arrays.
         self.captured: dict[int, tuple[Tensor, Array]] = {}
 
@@ -168,6 +172,8 @@ class Recorder:
             return
         self._see(g)
         step = GradientCall(leaf, g, accumulate)
+        if leaf.grad is not None:
+            self._written.add(self.memory.number(leaf.grad._array))
         step.signature = ("gradient", id(leaf), self._describe(g), step.fresh)
         self.steps.append(step)
 
@@ -198,11 +204,19 @@ class Recorder:
         """Call ``function`` unseen, now and in every replay."""
         if self._paused:
             return function(*args, **kwargs)
+        self.check_contents()
         with self._pause():
             result = function(*args, **kwargs)
+        self._witness.renew()  # what it changed, it changes in every replay
         name = getattr(function, "__qualname__", type(function).__name__)
         self._python_step(name, function, args, kwargs, result, ("call", name))
         return result
+
+    def check_contents(self) -> None:
+        """Refuse the recording if a tensor was written by code that no replay would repeat."""
+        for array in self._witness.changed():
+            if self.memory.number(array) not in self._written:
+                self.refuse(f"code that is not seen changed an array of shape {array.shape}")
 
     def forward(self, op: Any, arrays: Any, attrs: dict[str, Any]) -> Any:
         """Run the forward function of ``op``; kernels in it arrive at :meth:`_kernel`."""
@@ -260,6 +274,7 @@ class Recorder:
         ]
         for step in steps:
             step.arrays = self.native.arrays(step.index)
+            self._note_written(low for _, _, low, _, is_output in step.arrays if is_output)
             # A kernel may have copied an operand to lay it out: memory that nobody knows.
             if any(self.memory.at(low, high) is None for _, _, low, high, _ in step.arrays):
                 steps = []
@@ -270,6 +285,10 @@ class Recorder:
             self.native.truncate(start)
             self._python_step(kernel.__name__, kernel.call_native, args, kwargs, result, signature)
         return result
+
+    def _note_written(self, addresses: Iterable[int]) -> None:
+        found = (self.memory.at(address, address + 1) for address in addresses)
+        self._written.update(number for number in found if number is not None)
 
     def _operation(self, op: Any, args: Any, kwargs: Any) -> Any:
         """An operation is called: note the leaves among its operands, and go the Python way."""
@@ -301,6 +320,8 @@ class Recorder:
     ) -> None:
         arguments = self._describe((args, kwargs))
         step = PythonCall(name, function, args, kwargs, None)
+        if "out" in kwargs:
+            self._written.update(self.memory.number(array) for array in arrays_in(kwargs["out"]))
         step.results = list(arrays_in(result))
         for array in step.results:
             self.produced.add(self._see(array))

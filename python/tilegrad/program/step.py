@@ -207,6 +207,7 @@ class CompiledStep:
         without_grad = [leaf for leaf in entry.leaves if leaf.grad is None]
         with recorder.watch():
             result = self.function(*args, **kwargs)
+        recorder.check_contents()
         entry.reason = recorder.reason or _escaping_graph(result)
         if entry.reason is None and (name := guards.changed()) is not None:
             entry.reason = f"the step changes {name!r}, which a replay would not"
