@@ -31,8 +31,8 @@ Blocking choose_blocking(const Shape& shape, const Caches& caches);
 
 // The blocks of k alone, all but equal and at most the longest: every path of tiles uses them, so
 // that every path gives the same bits.
-int64_t longest_k_block(int item);
-int64_t k_block(int64_t k, int item);
+int64_t longest_k_block();
+int64_t k_block(int64_t k);
 
 // For tests and sweeps: nonzero members replace what k_block and choose_blocking say.
 struct BlockingOverride {

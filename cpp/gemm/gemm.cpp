@@ -337,7 +337,7 @@ void dots(const Product<T>& g, int threads) {
   start.row_bias = flip ? g.column_bias : g.row_bias;
   start.column_bias = flip ? g.row_bias : g.column_bias;
   // Each lane of the two chains adds at most as many terms as a tile's chain does.
-  const int64_t kc = 2 * kernel.width * longest_k_block(sizeof(T));
+  const int64_t kc = 2 * kernel.width * longest_k_block();
   const Panels rows{m, divide_up(m, kernel.dot_rows)}, columns{n, divide_up(n, kernel.dot_columns)};
   const int64_t tasks = std::min(rows.parts, threads == 1 ? 1 : threads * kTasksPerThread);
   runtime::parallel_for(tasks, threads, [&](int64_t task) {
@@ -377,7 +377,7 @@ template <class T>
 void multiply(const Product<T>& g) {
   const auto& kernel = kernels<T>();
   const bool plain_b = g.b.cs == 1 && g.b_packed == nullptr && g.b_source == nullptr;
-  const int64_t kc = k_block(g.k, sizeof(T));
+  const int64_t kc = k_block(g.k);
   if (g.m <= kernel.mr && plain_b && kc == g.k && g.n <= kernel.width * kernel.vectors[g.m]) {
     simd::Tile<T> tile = tile_for_block(g, 0, g.k);
     tile.a = g.a.data;
@@ -496,7 +496,7 @@ template <class T>
 void pack_b(int64_t k, int64_t n, Matrix<const T> b, T* out) {
   const auto& kernel = kernels<T>();
   const int64_t nr = int64_t{kernel.width} * kernel.vectors[kernel.mr];
-  const int64_t kc = k == 0 ? 1 : k_block(k, sizeof(T));
+  const int64_t kc = k == 0 ? 1 : k_block(k);
   Product<T> g{};
   g.n = n;
   g.k = k;
