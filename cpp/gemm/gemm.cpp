@@ -63,6 +63,7 @@ inline void tile_row(const simd::GemmKernels<T>& kernel, simd::Tile<T>& tile, in
     if (n == 0) return;
     tile.b += columns;
     tile.c += columns;
+    tile.d += columns;
     if (tile.acc != nullptr) tile.acc += columns;
     if (tile.column_bias != nullptr) tile.column_bias += columns;
   }
@@ -79,7 +80,9 @@ simd::Tile<T> tile_for_block(const Product<T>& g, int64_t pc, int64_t k) {
   tile.row_bias = last ? g.row_bias : nullptr;
   tile.column_bias = last ? g.column_bias : nullptr;
   tile.relu = last && g.relu;
-  tile.c_row = g.c.rs;
+  tile.c = g.c.data;
+  tile.d = g.c.data;
+  tile.c_row = tile.d_row = g.c.rs;
   return tile;
 }
 
@@ -104,6 +107,10 @@ struct Block {
   int64_t pc, k, nr;
   const T* b;
   int64_t b_begin, b_column, b_step;
+  // Where a task's sums wait between its blocks of k: nr columns wide, one below the other, and
+  // from there to C in the last block. Null with a single block.
+  T* sums = nullptr;
+  bool first = true, last = true;  // of the task's blocks
 };
 
 template <class T>
@@ -114,6 +121,7 @@ void compute(const Block<T>& block, const BlockA<T>& a, int64_t a_begin, int64_t
   const simd::Tile<T> start = tile_for_block(g, block.pc, block.k);
   int widest = simd::kVectorChoices - 1;  // the choice of tiles that are nr wide
   while (kernel.widths[widest] * kernel.width != block.nr) --widest;
+  const int64_t top = block.rows.start(first), height = block.rows.start(last) - top;
   for (int64_t jr = j0; jr < j1; jr += block.nr) {
     const int64_t columns = std::min(block.nr, j1 - jr);
     simd::Tile<T> tile = start;
@@ -128,6 +136,12 @@ void compute(const Block<T>& block, const BlockA<T>& a, int64_t a_begin, int64_t
       tile.a = a.panel(i - a_begin);
       tile.a_step = a.step(rows);
       tile.c = g.c.data + i * g.c.rs + jr;
+      tile.d = tile.c;
+      if (block.sums != nullptr) {
+        T* sums = block.sums + (jr - j0) * height + (i - top) * block.nr;
+        if (!block.last) tile.c = sums, tile.c_row = block.nr;
+        if (!block.first) tile.d = sums, tile.d_row = block.nr;
+      }
       if (start.row_bias != nullptr) tile.row_bias = start.row_bias + i;
       tile.ahead = tile.a;
       i += rows;
@@ -209,6 +223,11 @@ void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr,
         const int64_t top = rows.start(first), m = rows.start(last) - top;
         const runtime::Scratch a_scratch(
             plan.pack_a ? sizeof(T) * static_cast<size_t>(block_a_size<T>(m, plan.kc)) : 0);
+        // C's own rows, some pages apart, would share cache sets (2048 columns: 89 % of the peak
+        // with C itself).
+        const bool single = end - begin <= plan.kc;
+        const runtime::Scratch sums(
+            single ? 0 : sizeof(T) * static_cast<size_t>(m * divide_up(j1 - j0, nr) * nr));
         for (int64_t pc = begin; pc < end; pc += plan.kc) {  // loop 4
           if (runtime::interrupted()) return;
           const int64_t k = std::min(plan.kc, end - pc);
@@ -219,6 +238,9 @@ void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr,
           } else if (packs_b) {
             block = {&g, rows, pc, k, nr, b_scratch.as<T>() + (pc - begin) * padded, jc, k, nr};
           }
+          block.sums = single ? nullptr : sums.as<T>();
+          block.first = pc == begin;
+          block.last = pc + k == end;
           const Matrix<const T> a{g.a.data + pc * g.a.cs, g.a.rs, g.a.cs};
           if (plan.pack_a) {
             const BlockA<T> packed = pack_block_a<T>(a, k, rows, first, last, a_scratch.as<T>());
@@ -264,11 +286,13 @@ void sliced(const Product<T>& g, int64_t kc, int threads) {
         if (p + k == block) {
           start = tile_for_block(g, pc, block);
           start.c = g.c.data + j0;
+          start.d = start.c;
           if (start.column_bias != nullptr) start.column_bias += j0;
         } else {
           start.alpha = T(1);
           start.c = sums;
           start.c_row = columns;
+          start.d = sums;
         }
         start.acc = p == 0 ? nullptr : sums;
         start.acc_row = columns;
@@ -305,6 +329,7 @@ void thin(const Product<T>& g, int threads) {
       tile.b = g.b.data;
       tile.b_step = g.b.rs;
       tile.c = g.c.data + i * g.c.rs;
+      tile.d = tile.c;
       if (tile.row_bias != nullptr) tile.row_bias += i;
       tile_row(kernels<T>(), tile, rows.rows(r), g.n);
     }
@@ -385,7 +410,6 @@ void multiply(const Product<T>& g) {
     tile.a_step = g.a.cs;
     tile.b = g.b.data;
     tile.b_step = g.b.rs;
-    tile.c = g.c.data;
     tile_row(kernel, tile, static_cast<int>(g.m), g.n);
     return activate(g, 0, g.m, 0, g.n);
   }

@@ -8,11 +8,12 @@
 
 namespace tilegrad::simd {
 
-// C[0:rows, 0:columns] = f(alpha (acc + A B) + beta C + bias) for one register tile.
+// C[0:rows, 0:columns] = f(alpha (acc + A B) + beta D + bias) for one register tile.
 //
 //   A  rows x k       any strides: its elements are broadcast one by one
 //   B  k x columns    unit column stride, any row stride; readable only within `columns`
-//   C  rows x columns unit column stride; not read when beta = 0
+//   C  rows x columns unit column stride; written only
+//   D  rows x columns unit column stride; not read when beta = 0; may be C
 // Every element is one chain of fused multiply-adds in the order of k, whatever the tile's shape.
 template <class T>
 struct Tile {
@@ -23,6 +24,8 @@ struct Tile {
   int64_t b_step;
   T* c;
   int64_t c_row;
+  const T* d;
+  int64_t d_row;
   T alpha, beta;
   const T* acc;  // where the chain begins: rows x columns, or null for zeros
   int64_t acc_row;

@@ -3,7 +3,7 @@
 // Between the k loops of two tiles the multipliers live on what the reorder buffer still holds,
 // some 100 cycles: whatever is not arithmetic has to stay within a few hundred instructions.
 
-// C = relu(alpha tile + beta C + bias), skipping what does not apply.
+// C = relu(alpha tile + beta D + bias), skipping what does not apply.
 template <class T, int ROWS, int VECTORS, bool MASKED>
 TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]) {
   using V = Vec<T>;
@@ -12,16 +12,17 @@ TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]
   const int last = t.last;
   const auto each = [&](auto value_of) {
     T* row = t.c;
-    const int64_t c_row = t.c_row;
+    const T* from = t.d;
+    const int64_t c_row = t.c_row, d_row = t.d_row;
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i, row += c_row) {
+    for (int i = 0; i < ROWS; ++i, row += c_row, from += d_row) {
 #pragma GCC unroll 8
       for (int j = 0; j < VECTORS; ++j) {
         const bool masked = MASKED && j == VECTORS - 1;
         const auto load = [masked, last](const T* p) {
           return masked ? V::load(p, last) : V::load(p);
         };
-        const V value = value_of(tile[i][j], row + j * W, i, j, load);
+        const V value = value_of(tile[i][j], from + j * W, i, j, load);
         masked ? value.store(row + j * W, last) : value.store(row + j * W);
       }
     }
@@ -29,11 +30,11 @@ TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]
   if (!scaled && !biased && !t.relu && t.beta == T(0)) {
     each([](V x, const T*, int, int, auto) { return x; });
   } else if (!scaled && !biased && !t.relu && t.beta == T(1)) {
-    each([](V x, const T* c, int, int, auto load) { return load(c) + x; });
+    each([](V x, const T* d, int, int, auto load) { return load(d) + x; });
   } else {
-    each([&](V x, const T* c, int i, int j, auto load) {
+    each([&](V x, const T* d, int i, int j, auto load) {
       if (scaled) x = V::splat(t.alpha) * x;
-      if (t.beta != T(0)) x = V::fma(V::splat(t.beta), load(c), x);
+      if (t.beta != T(0)) x = V::fma(V::splat(t.beta), load(d), x);
       if (t.row_bias != nullptr) x = x + V::splat(t.row_bias[i]);
       if (t.column_bias != nullptr) x = x + load(t.column_bias + j * W);
       return t.relu ? V::max(V::zero(), x) : x;  // zero first: a NaN stays
@@ -67,12 +68,13 @@ void gemm_tile(const Tile<T>& t) {
       }
     }
   }
-  // C's lines are far away when a block of k is long: ask for them now, use them after the loop.
-  // The second line of a pair comes along by itself.
+  // The lines of C, or D, are far away when a block of k is long: ask for them now, use them after
+  // the loop. The second line of a pair comes along by itself.
   if (t.k >= 64) {
-    const T* row = t.c;
+    const T* row = t.beta == T(0) ? t.c : t.d;
+    const int64_t step = t.beta == T(0) ? t.c_row : t.d_row;
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i, row += t.c_row) __builtin_prefetch(row, 1);
+    for (int i = 0; i < ROWS; ++i, row += step) __builtin_prefetch(row, 1);
   }
   const T* a[ANCHORS];
 #pragma GCC unroll 16
