@@ -101,6 +101,17 @@ std::vector<int64_t> window_offsets(const Axis (&axes)[kSpatial], const WindowLa
   return offsets;
 }
 
+int square_taps(const std::vector<int64_t>& offsets, const WindowLayout& layout) {
+  int64_t size = 1;
+  while (size * size < static_cast<int64_t>(offsets.size())) ++size;
+  if (size * size != static_cast<int64_t>(offsets.size())) return 0;
+  for (int64_t i = 0; i < size * size; ++i) {
+    const int64_t expected = offsets[0] + i / size * layout.row + i % size;
+    if (offsets[static_cast<size_t>(i)] != expected) return 0;
+  }
+  return static_cast<int>(size);
+}
+
 template <class T>
 void copy_window(const Axis (&axes)[kSpatial], const WindowLayout& layout, const Box& box,
                  int64_t channels, const Images<T>& from, T* copy) {

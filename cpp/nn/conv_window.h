@@ -62,6 +62,9 @@ WindowLayout window_layout(const Axis (&axes)[kSpatial], const Box& largest, int
 std::vector<int64_t> window_offsets(const Axis (&axes)[kSpatial], const WindowLayout& layout,
                                     int64_t channels);
 
+// K if the taps of one channel are K x K and their offsets one element and one row apart; else 0.
+int square_taps(const std::vector<int64_t>& offsets, const WindowLayout& layout);
+
 // Fills the copy for one box of output pixels.
 template <class T>
 void copy_window(const Axis (&axes)[kSpatial], const WindowLayout& layout, const Box& box,

@@ -41,6 +41,7 @@ struct Plan {
   WindowLayout layout{};
   std::vector<int64_t> offsets, panel_offsets;
   PixelTiles tiles;  // of a box of the largest size
+  int square = 0;    // see ConvPlane
 
   explicit Plan(const Correlation<T>& correlation) : c(correlation) {
     mode = direct() ? kDirect : kFlat;
@@ -181,7 +182,11 @@ struct Plan {
     if (mode == kDense) {
       for (int64_t p = 0; p < depth; ++p) panel_offsets.push_back(p * lanes());
     }
-    if (!by_planes()) tiles = cut(largest);
+    if (by_planes()) {
+      square = square_taps(offsets, layout);
+    } else {
+      tiles = cut(largest);
+    }
   }
 
   PixelTiles cut(const Box& box) const {
@@ -233,6 +238,7 @@ void run_planes(const Plan<T>& plan, const Box& box, const T* x, const T* weight
   p.y_row = packed ? box.size[2] : c.to_pixel[1];
   p.bias = bias;
   p.relu = c.relu;
+  p.square = plan.square;
   for (int64_t z = 0; z < box.size[0]; ++z) {
     p.x = x + z * plan.layout.slice;
     p.y = y + z * (packed ? box.size[1] * box.size[2] : c.to_pixel[0]);

@@ -14,6 +14,7 @@ struct Dots {
   bool in_place;  // no window: pointwise
   WindowLayout layout;
   std::vector<int64_t> offsets;
+  bool square = false;  // one row of 3 x 3 columns
 
   explicit Dots(const WeightGrad<T>& p) : plan(p), in_place(p.pointwise()), layout{} {
     if (in_place) {
@@ -21,6 +22,7 @@ struct Dots {
     } else {
       layout = window_layout(plan.axes, plan.largest, plan.channels, plan.kernels.width);
       offsets = window_offsets(plan.axes, layout, plan.channels);
+      square = plan.rows == 1 && plan.columns == 9 && square_taps(offsets, layout) == 3;
     }
   }
 
@@ -60,11 +62,11 @@ struct Dots {
       for (int64_t z = 0; z < box.size[0]; ++z) {
         dot.g = left.data + o * left.channel + z * left.slice;
         dot.x = right.data + z * right.pixel[0];
-        plan.kernels.dot[height][width](dot);
+        (square ? plan.kernels.dot_square : plan.kernels.dot[height][width])(dot);
       }
     };
     // The smaller side is walked again and again, out of the second-level cache.
-    const int64_t up = simd::kDotMaxRows, across = simd::kDotMaxColumns;
+    const int64_t up = simd::kDotMaxRows, across = square ? plan.columns : simd::kDotMaxColumns;
     if (plan.columns <= plan.rows) {
       for (int64_t o = 0; o < plan.rows; o += up) {
         for (int64_t column = 0; column < plan.columns; column += across) tile(o, column);

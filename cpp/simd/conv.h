@@ -57,6 +57,7 @@ struct ConvPlane {
   int64_t y_row;
   T bias;
   bool relu;
+  int square;  // K if the taps are K x K, one element and one x_row apart; else 0
 };
 
 // A run of `count` lanes of a panel, read at x + from + offsets[p] and written at lane `lane`.
@@ -81,6 +82,8 @@ struct ConvKernels {
   void (*dot[kDotMaxRows + 1][kDotMaxColumns + 1])(const ConvDot<T>&);
 
   void (*plane)(const ConvPlane<T>&);
+  // dot for one row i and 3 x 3 columns, one element and one x_row apart from offsets[0] on.
+  void (*dot_square)(const ConvDot<T>&);
 
   // panel[p, lane] for p < k: rows of `lanes` elements gathered by runs in the order of their
   // lanes; lanes behind a run are overwritten by the next.

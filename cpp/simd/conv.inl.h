@@ -181,26 +181,104 @@ TILEGRAD_INLINE void conv_plane_rows(const ConvPlane<T>& c, const T* x, T* y, in
   }
 }
 
+// The same for K x K taps one row and one column apart: a loaded vector serves the taps of a column
+// in all rows that see it.
+template <class T, int K, int R>
+TILEGRAD_INLINE void conv_plane_square(const ConvPlane<T>& c, const T* x, T* y, int lanes) {
+  using V = Vec<T>;
+  V sum[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) sum[r] = V::splat(c.bias);
+#pragma GCC unroll 5
+  for (int column = 0; column < K; ++column) {
+#pragma GCC unroll 8
+    for (int row = 0; row < R + K - 1; ++row) {
+      const V value = V::load(x + c.offsets[column] + row * c.x_row);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        if (row < r || row - r >= K) continue;
+        sum[r] = V::fma(V::splat(c.weights[(row - r) * K + column]), value, sum[r]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    const V value = c.relu ? V::max(V::zero(), sum[r]) : sum[r];
+    if (lanes == V::width) {
+      value.store(y + r * c.y_row);
+    } else {
+      value.store(y + r * c.y_row, lanes);
+    }
+  }
+}
+
+template <class T, int R>
+TILEGRAD_INLINE void conv_plane_any(const ConvPlane<T>& c, const T* x, T* y, int lanes) {
+  if (c.square == 3) {
+    conv_plane_square<T, 3, R>(c, x, y, lanes);
+  } else if (c.square == 5) {
+    conv_plane_square<T, 5, R>(c, x, y, lanes);
+  } else {
+    conv_plane_rows<T, R>(c, x, y, lanes);
+  }
+}
+
 template <class T>
 void conv_plane(const ConvPlane<T>& c) {
   constexpr int W = Vec<T>::width;
-  int64_t v = 0;
-  for (; v < c.rows;) {
+  for (int64_t v = 0; v < c.rows;) {
     const int64_t left = c.rows - v;
     const T* x = c.x + v * c.x_row;
     T* y = c.y + v * c.y_row;
     for (int64_t u = 0; u < c.width; u += W) {
       const int lanes = c.width - u < W ? static_cast<int>(c.width - u) : W;
       if (left >= 4) {
-        conv_plane_rows<T, 4>(c, x + u, y + u, lanes);
+        conv_plane_any<T, 4>(c, x + u, y + u, lanes);
       } else if (left >= 2) {
-        conv_plane_rows<T, 2>(c, x + u, y + u, lanes);
+        conv_plane_any<T, 2>(c, x + u, y + u, lanes);
       } else {
-        conv_plane_rows<T, 1>(c, x + u, y + u, lanes);
+        conv_plane_any<T, 1>(c, x + u, y + u, lanes);
       }
     }
     v += left >= 4 ? 4 : left >= 2 ? 2 : 1;
   }
+}
+
+// sum[row][column] += the products of g with x one row and one column apart: three rows of g meet
+// each vector of x.
+template <class T>
+void conv_dot_square(const ConvDot<T>& d) {
+  using V = Vec<T>;
+  constexpr int W = V::width, K = 3;
+  V sum[K][K];
+#pragma GCC unroll 3
+  for (int i = 0; i < K; ++i)
+#pragma GCC unroll 3
+    for (int j = 0; j < K; ++j) sum[i][j] = V::zero();
+  for (int64_t image = 0; image < d.images; ++image) {
+    for (int64_t u = 0; u < d.width; u += W) {
+      const int lanes = d.width - u < W ? static_cast<int>(d.width - u) : W;
+      const T* g = d.g + image * d.g_image + u;
+      const T* x = d.x + image * d.x_image + d.offsets[0] + u;
+      V newest = V::zero(), older = V::zero(), oldest = V::zero();
+      for (int64_t y = 0; y < d.rows + K - 1; ++y, x += d.x_row) {
+        oldest = older;
+        older = newest;
+        if (y < d.rows) newest = V::load(g + y * d.g_row, lanes);
+#pragma GCC unroll 3
+        for (int j = 0; j < K; ++j) {
+          const V value = V::load(x + j, lanes);
+          if (y < d.rows) sum[0][j] = V::fma(newest, value, sum[0][j]);
+          if (y >= 1 && y <= d.rows) sum[1][j] = V::fma(older, value, sum[1][j]);
+          if (y >= 2) sum[2][j] = V::fma(oldest, value, sum[2][j]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 3
+  for (int i = 0; i < K; ++i)
+#pragma GCC unroll 3
+    for (int j = 0; j < K; ++j) d.out[i * K + j] += V::sum(sum[i][j]);
 }
 
 template <class T>
@@ -319,6 +397,7 @@ constexpr ConvKernels<T> conv_kernels() {
   add_conv_tiles<T, 1, 1>(kernels);
   add_conv_dots<T, 1, 1>(kernels);
   kernels.plane = conv_plane<T>;
+  kernels.dot_square = conv_dot_square<T>;
   kernels.panel = conv_panel<T>;
   kernels.add = conv_add<T>;
   kernels.transpose = conv_transpose<T>;
