@@ -227,9 +227,7 @@ void adaptive_avg_pool(const PoolShape& s, const T* x, T* y) {
       T* const to = y + plane * out;
       set_zero(to, out);
       adaptive_windows(s, [&](int64_t pixel, int64_t at, int64_t run, int64_t count) {
-        T sum, largest;
-        norm_kernels<T>().sum(run, from + at, sum, largest);
-        to[pixel] += sum / static_cast<T>(count);
+        to[pixel] += norm_kernels<T>().sum(run, from + at) / static_cast<T>(count);
       });
     }
   });

@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kGrain = 1e5;  // elements worth a thread: some 20 us
 constexpr int64_t kTaskElements = 1 << 14;
-constexpr int64_t kMostSums = 64;  // private sums of dw and db
+constexpr int64_t kMostSums = 16;  // private sums of dw and db
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -37,14 +37,6 @@ struct Moments {
   double mean() const { return static_cast<double>(shift) + static_cast<double>(rest); }
 };
 
-// A power of two that brings elements up to `largest` to where squares neither overflow nor vanish.
-template <class T>
-T square_scale(T largest) {
-  if (!std::isfinite(largest) || largest == 0) return 1;
-  if (largest < T(1e15) && largest > T(1e-15)) return 1;
-  return std::ldexp(T(1), -std::clamp(std::ilogb(largest), -120, 120));
-}
-
 // The sums of d and of d^2, d = x - shift.
 struct Spread {
   double sum, squares;
@@ -64,38 +56,36 @@ Spread spread(const Line& line, const T* x, T shift, T scale) {
   return result;
 }
 
+// The same, where squares of d may overflow or vanish in T: then again with d brought near one by a
+// power of two.
 template <class T>
-struct Total {
-  double sum;
-  T largest;
-};
-
-template <class T>
-Total<T> total(const Line& line, const T* x) {
-  Total<T> result{0, 0};
+Spread safe_spread(const Line& line, const T* x, T shift) {
+  const Spread plain = spread(line, x, shift, T(1));
+  const double tiny = static_cast<double>(line.size()) * 1e-30;
+  if (std::isfinite(plain.squares) && plain.squares > tiny) return plain;
+  T largest = 0;
   line.for_blocks([&](int64_t at, int64_t n) {
-    T sum, largest;
-    norm_kernels<T>().sum(n, x + at, sum, largest);
-    result.sum += static_cast<double>(sum);
-    result.largest = std::max(result.largest, largest);
+    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[at + i] - shift));
   });
-  return result;
+  if (!std::isfinite(largest) || largest == 0) return plain;
+  return spread(line, x, shift, std::ldexp(T(1), -std::clamp(std::ilogb(largest), -120, 120)));
 }
 
 template <class T>
 Moments<T> moments(const Line& line, const T* x) {
   const auto count = static_cast<double>(line.size());
-  const Total<T> all = total(line, x);
-  const T shift = static_cast<T>(all.sum / count);
-  const Spread around = spread(line, x, shift, square_scale(all.largest));
+  double sum = 0;
+  line.for_blocks(
+      [&](int64_t at, int64_t n) { sum += static_cast<double>(norm_kernels<T>().sum(n, x + at)); });
+  const T shift = static_cast<T>(sum / count);
+  const Spread around = safe_spread(line, x, shift);
   const double rest = around.sum / count, var = around.squares / count - rest * rest;
   return {shift, static_cast<T>(rest), var < 0 ? 0 : var};  // keeps a NaN
 }
 
 template <class T>
 double mean_square(const Line& line, const T* x) {
-  const T scale = square_scale(total(line, x).largest);
-  return spread(line, x, T(0), scale).squares / static_cast<double>(line.size());
+  return safe_spread(line, x, T(0)).squares / static_cast<double>(line.size());
 }
 
 }  // namespace tilegrad::nn

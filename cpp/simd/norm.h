@@ -15,8 +15,7 @@ struct RunSums {
 
 template <class T>
 struct NormKernels {
-  // Sum of x and largest |x| (NaN counts for nothing in the latter).
-  void (*sum)(int64_t n, const T* x, T& sum, T& largest);
+  T (*sum)(int64_t n, const T* x);
   // Sums of d and of (d * scale)^2.
   void (*spread)(int64_t n, const T* x, T shift, T scale, T& sum, T& squares);
   // y = (d - rest) * a * w + b, element by element; w and b may be null.

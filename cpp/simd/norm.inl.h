@@ -4,32 +4,21 @@
 constexpr int kNormSums = 4;
 
 template <class T>
-void norm_sum(int64_t n, const T* x, T& sum, T& largest) {
+T norm_sum(int64_t n, const T* x) {
   using V = Vec<T>;
   constexpr int W = V::width;
-  V sums[kNormSums], peak = V::zero();
+  V sums[kNormSums];
   for (int j = 0; j < kNormSums; ++j) sums[j] = V::zero();
   int64_t i = 0;
   for (; i + kNormSums * W <= n; i += kNormSums * W) {
 #pragma GCC unroll 4
-    for (int j = 0; j < kNormSums; ++j) {
-      const V value = V::load(x + i + j * W);
-      sums[j] = sums[j] + value;
-      peak = V::max(V::abs(value), peak);  // keeps the peak where the value is NaN
-    }
+    for (int j = 0; j < kNormSums; ++j) sums[j] = sums[j] + V::load(x + i + j * W);
   }
   for (; i < n; i += W) {
     const int count = n - i < W ? static_cast<int>(n - i) : W;
-    const V value = V::load(x + i, count);
-    sums[0] = sums[0] + value;
-    peak = V::max(V::abs(value), peak);
+    sums[0] = sums[0] + V::load(x + i, count);
   }
-  T lanes[W];
-  peak.store(lanes);
-  T most = lanes[0];
-  for (int j = 1; j < W; ++j) most = lanes[j] > most ? lanes[j] : most;
-  largest = most;
-  sum = V::sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  return V::sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 template <class T>
@@ -134,16 +123,23 @@ void norm_grad(int64_t n, const T* g, const T* x, const T* w, T one_w, T shift, 
   const V center = V::splat(shift), left = V::splat(rest), inverse = V::splat(rstd);
   const V factor = V::splat(a), one = V::splat(along_one), slope = V::splat(along_x);
   const V same = V::splat(one_w);
-  for (int64_t i = 0; i < n; i += W) {
-    const int count = n - i < W ? static_cast<int>(n - i) : W;
-    const V up = V::load(g + i, count);
-    const V xhat = ((V::load(x + i, count) - center) - left) * inverse;
-    const V h = up * (w != nullptr ? V::load(w + i, count) : same);
-    (factor * V::fnma(xhat, slope, h - one)).store(dx + i, count);
+  const auto step = [&](int64_t i, auto load, auto store) {
+    const V up = load(g + i);
+    const V xhat = ((load(x + i) - center) - left) * inverse;
+    const V h = up * (w != nullptr ? load(w + i) : same);
+    store(factor * V::fnma(xhat, slope, h - one), dx + i);
     if (dw != nullptr) {
-      V::fma(up, xhat, V::load(dw + i, count)).store(dw + i, count);
-      (V::load(db + i, count) + up).store(db + i, count);
+      store(V::fma(up, xhat, load(dw + i)), dw + i);
+      store(load(db + i) + up, db + i);
     }
+  };
+  int64_t i = 0;
+  for (; i + W <= n; i += W) {
+    step(i, [](const T* p) { return V::load(p); }, [](V v, T* p) { v.store(p); });
+  }
+  if (i < n) {
+    const int count = static_cast<int>(n - i);
+    step(i, [&](const T* p) { return V::load(p, count); }, [&](V v, T* p) { v.store(p, count); });
   }
 }
 
