@@ -175,15 +175,14 @@ struct PoolIndexCall {
   }
 };
 
-// Whether all indices are in [-1, pixels): one pass over contiguous ones, which warms them too.
+// Whether all indices are in [-1, pixels): one pass, which warms them too.
 bool indices_inside(const ArrayRef& indices, int64_t pixels) {
-  const Contiguous<int64_t> at(indices);
-  const auto limit = static_cast<uint64_t>(pixels) + 1;
-  bool inside = true;
-  for (int64_t i = 0; i < indices.size(); ++i) {
-    inside &= static_cast<uint64_t>(at.get()[i] + 1) < limit;
-  }
-  return inside;
+  const Contiguous<int64_t> copy(indices);
+  const int64_t* const at = copy.get();
+  const int64_t count = indices.size();
+  uint64_t most = 0;  // of index + 1: what lies below -1 becomes huge
+  for (int64_t i = 0; i < count; ++i) most = std::max(most, static_cast<uint64_t>(at[i]) + 1);
+  return most <= static_cast<uint64_t>(pixels);
 }
 
 bool index_call(const Dims& image, const ArrayRef& indices, PoolIndexCall& call) {

@@ -99,6 +99,8 @@ struct AvgPoolGrad {
   std::vector<Range> over[3];        // windows above each pixel, per axis
   std::vector<int64_t> per_axis[3];  // pixels that each window counts, per axis
   std::vector<T> sums;               // workspace, with zeros around
+  std::vector<T> phases[2];          // workspace: even and odd pixels of a row
+  std::vector<const T*> from;        // workspace
 
   AvgPoolGrad(const PoolShape& shape, const MeanRule& mean) : s(shape), rule(mean) {
     for (int i = 0; i < 3; ++i) {
@@ -106,6 +108,7 @@ struct AvgPoolGrad {
       for (int64_t p = 0; p < s.output[i]; ++p) per_axis[i].push_back(counted(s, rule, i, p));
     }
     sums.resize(static_cast<size_t>(s.output[2] + 2 * margin()));
+    for (std::vector<T>& phase : phases) phase.resize(static_cast<size_t>(s.image[2] / 2 + 1));
   }
 
   int64_t margin() const { return s.kernel[2] + s.low[2] + s.high[2]; }
@@ -131,24 +134,39 @@ struct AvgPoolGrad {
     }
   }
 
-  void spread(T* dx) const {
-    const T* const sum = sums.data() + margin();
-    int64_t u = 0;
-    if (s.kernel[2] == 2 && s.stride[2] == 2 && s.low[2] == 0) {
-      const int64_t pairs = std::min(s.output[2], s.image[2] / 2);
-      pool_kernels<T>().twice(pairs, sum, dx);
-      u = 2 * pairs;
-    } else if (s.stride[2] == 1) {  // windows u + low - kernel + 1 to u + low: the zeros help out
-      std::vector<const T*> from;
-      for (int64_t t = 1 - s.kernel[2]; t <= 0; ++t) from.push_back(sum + s.low[2] + t);
-      pool_kernels<T>().mean({1, s.image[2], s.kernel[2], from.data(), 0, 1}, T(1), dx, 0);
-      return;
-    }
-    for (; u < s.image[2]; ++u) {
-      const Range& windows = over[2][static_cast<size_t>(u)];
-      T total = 0;
-      for (int64_t w = windows.begin; w < windows.end; ++w) total += sum[w];
-      dx[u] = total;
+  // The sums of windows first + i, ..., first + i + count - 1, for i < n; `to` is workspace for
+  // them. The zeros around the sums stand for windows that are not there.
+  const T* add_windows(int64_t first, int64_t count, int64_t n, T* to) {
+    const T* const begin = sums.data() + margin() + first;
+    if (count == 1) return begin;
+    from.clear();
+    for (int64_t t = 0; t < count; ++t) from.push_back(begin + t);
+    pool_kernels<T>().mean({1, n, count, from.data(), 0, 1}, T(1), to, 0);
+    return to;
+  }
+
+  // Pixel q is seen by the windows w with w * stride <= q + low < w * stride + kernel.
+  void spread(T* dx) {
+    const int64_t n = s.image[2], k = s.kernel[2], low = s.low[2];
+    if (s.stride[2] == 1) {
+      const T* row = add_windows(low - k + 1, k, n, dx);
+      if (row != dx) std::memcpy(dx, row, sizeof(T) * static_cast<size_t>(n));
+    } else if (s.stride[2] == 2) {
+      const T* rows[2];
+      for (int64_t odd = 0; odd < 2; ++odd) {
+        const int64_t last = (odd + low) / 2, count = (odd + low) % 2 == 0 ? (k + 1) / 2 : k / 2;
+        rows[odd] = add_windows(last - count + 1, count, (n + 1 - odd) / 2, phases[odd].data());
+      }
+      pool_kernels<T>().zip(n / 2, rows[0], rows[1], dx);
+      if (n % 2 != 0) dx[n - 1] = rows[0][n / 2];
+    } else {
+      const T* const sum = sums.data() + margin();
+      for (int64_t q = 0; q < n; ++q) {
+        const Range& windows = over[2][static_cast<size_t>(q)];
+        T total = 0;
+        for (int64_t w = windows.begin; w < windows.end; ++w) total += sum[w];
+        dx[q] = total;
+      }
     }
   }
 

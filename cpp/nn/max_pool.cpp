@@ -106,9 +106,9 @@ template <class T>
 void pool_scatter(int64_t planes, int64_t count, int64_t pixels, const T* g, const int64_t* indices,
                   T* result) {
   for_planes(planes, pixels + 3 * count, [&](int64_t first, int64_t last) {
+    set_zero(result + first * pixels, (last - first) * pixels);
     for (int64_t plane = first; plane < last; ++plane) {
       T* const to = result + plane * pixels;
-      set_zero(to, pixels);
       const T* const from = g + plane * count;
       const int64_t* const at = indices + plane * count;
       for (int64_t i = 0; i < count; ++i) {

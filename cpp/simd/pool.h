@@ -25,8 +25,8 @@ struct PoolKernels {
   void (*mean)(const PoolRows<T>& from, T divisor, T* y, int64_t y_row);
   // sum[i] += g[i] / divisor.
   void (*share)(int64_t n, const T* g, T divisor, T* sum);
-  // out[2 i] = out[2 i + 1] = x[i].
-  void (*twice)(int64_t n, const T* x, T* out);
+  // out[2 i] = a[i], out[2 i + 1] = b[i].
+  void (*zip)(int64_t n, const T* a, const T* b, T* out);
 };
 
 }  // namespace tilegrad::simd

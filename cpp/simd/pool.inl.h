@@ -58,18 +58,18 @@ void pool_share(int64_t n, const T* g, T divisor, T* sum) {
 }
 
 template <class T>
-void pool_twice(int64_t n, const T* x, T* out) {
+void pool_zip(int64_t n, const T* a, const T* b, T* out) {
   using V = Vec<T>;
   constexpr int W = V::width;
   for (int64_t i = 0; i < n; i += W) {
     const int count = n - i < W ? static_cast<int>(n - i) : W;
-    const V value = V::load(x + i, count);
-    V::zip_low(value, value).store(out + 2 * i, 2 * count);
-    if (2 * count > W) V::zip_high(value, value).store(out + 2 * i + W, 2 * count - W);
+    const V even = V::load(a + i, count), odd = V::load(b + i, count);
+    V::zip_low(even, odd).store(out + 2 * i, 2 * count);
+    if (2 * count > W) V::zip_high(even, odd).store(out + 2 * i + W, 2 * count - W);
   }
 }
 
 template <class T>
 constexpr PoolKernels<T> pool_kernels() {
-  return {pool_largest<T>, pool_mean<T>, pool_share<T>, pool_twice<T>};
+  return {pool_largest<T>, pool_mean<T>, pool_share<T>, pool_zip<T>};
 }
