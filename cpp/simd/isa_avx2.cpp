@@ -18,6 +18,7 @@ template <>
 struct Vec<float> {
   static constexpr int width = 8;
   using Mask = __m256;
+  static constexpr bool fused = true;  // fma rounds once
   __m256 v;
 
   // Lanes below count, which may be anything; the others read as zero and are not written.
@@ -66,6 +67,11 @@ struct Vec<float> {
   static TILEGRAD_INLINE Vec pow2(Vec n) {
     const __m256i bits = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(bits, 23))};
+  }
+  // v 2^n for |n| up to twice the exponent range, in two steps, of which one rounds.
+  static TILEGRAD_INLINE Vec scale(Vec v, Vec n) {
+    const Vec half = round(n * splat(0.5f));
+    return v * pow2(half) * pow2(n - half);
   }
   // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
   static TILEGRAD_INLINE Vec exponent(Vec a) {
@@ -132,6 +138,7 @@ template <>
 struct Vec<double> {
   static constexpr int width = 4;
   using Mask = __m256d;
+  static constexpr bool fused = true;  // fma rounds once
   __m256d v;
 
   // Lanes below count, which may be anything; the others read as zero and are not written.
@@ -181,6 +188,11 @@ struct Vec<double> {
     const __m256i wide = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n.v));
     const __m256i bits = _mm256_add_epi64(wide, _mm256_set1_epi64x(1023));
     return {_mm256_castsi256_pd(_mm256_slli_epi64(bits, 52))};
+  }
+  // v 2^n for |n| up to twice the exponent range, in two steps, of which one rounds.
+  static TILEGRAD_INLINE Vec scale(Vec v, Vec n) {
+    const Vec half = round(n * splat(0.5));
+    return v * pow2(half) * pow2(n - half);
   }
   // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
   static TILEGRAD_INLINE Vec exponent(Vec a) {

@@ -21,6 +21,7 @@ template <>
 struct Vec<float> {
   static constexpr int width = 16;
   using Mask = __mmask16;
+  static constexpr bool fused = true;  // fma rounds once
   __m512 v;
 
   // Lanes below count, which may be anything; the others read as zero and are not written.
@@ -69,6 +70,8 @@ struct Vec<float> {
     const __m512i bits = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 23))};
   }
+  // v 2^n for |n| up to twice the exponent range, rounded once.
+  static TILEGRAD_INLINE Vec scale(Vec v, Vec n) { return {_mm512_scalef_ps(v.v, n.v)}; }
   // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
   static TILEGRAD_INLINE Vec exponent(Vec a) { return {_mm512_getexp_ps(a.v)}; }
   static TILEGRAD_INLINE Vec mantissa(Vec a) {
@@ -138,6 +141,7 @@ template <>
 struct Vec<double> {
   static constexpr int width = 8;
   using Mask = __mmask8;
+  static constexpr bool fused = true;  // fma rounds once
   __m512d v;
 
   // Lanes below count, which may be anything; the others read as zero and are not written.
@@ -184,6 +188,8 @@ struct Vec<double> {
     const __m512i bits = _mm512_add_epi64(_mm512_cvtpd_epi64(n.v), _mm512_set1_epi64(1023));
     return {_mm512_castsi512_pd(_mm512_slli_epi64(bits, 52))};
   }
+  // v 2^n for |n| up to twice the exponent range, rounded once.
+  static TILEGRAD_INLINE Vec scale(Vec v, Vec n) { return {_mm512_scalef_pd(v.v, n.v)}; }
   // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
   static TILEGRAD_INLINE Vec exponent(Vec a) { return {_mm512_getexp_pd(a.v)}; }
   static TILEGRAD_INLINE Vec mantissa(Vec a) {

@@ -31,6 +31,7 @@ template <class T>
 struct Vec {
   static constexpr int width = 1;
   using Mask = bool;
+  static constexpr bool fused = false;  // fma rounds twice
   T v;
 
   static TILEGRAD_INLINE Vec load(const T* p) { return {*p}; }
@@ -73,6 +74,11 @@ struct Vec {
     T result;
     __builtin_memcpy(&result, &bits, sizeof result);
     return {result};
+  }
+  // v 2^n for |n| up to twice the exponent range, in two steps, of which one rounds.
+  static TILEGRAD_INLINE Vec scale(Vec v, Vec n) {
+    const Vec half = round(n * splat(T(0.5)));
+    return v * pow2(half) * pow2(n - half);
   }
   // Of x = 2^exponent mantissa, mantissa in [1, 2), for normal positive x.
   static TILEGRAD_INLINE Vec exponent(Vec a) {

@@ -30,6 +30,9 @@ struct MathConstants<float> {
                                     0.00019890991097781807f};
   // (2 atanh(s) / s - 2) / s^2 in s^2 <= 0.0295 [8e-9]
   static constexpr float log[] = {0.6666668653488159f, 0.3998877704143524f, 0.29580044746398926f};
+  // the same in s^2 <= 1/9 [6e-10]
+  static constexpr float log1p[] = {0.6666666865348816f, 0.3999970555305481f, 0.28592365980148315f,
+                                    0.21706460416316986f, 0.2322492152452469f};
   // erf(x) / x - 1 in x^2 <= 1 [1e-9]
   static constexpr float erf[] = {
       0.12837916612625122f,  -0.3761262595653534f,   0.11283594369888306f,  -0.02685421146452427f,
@@ -68,6 +71,11 @@ struct MathConstants<double> {
   static constexpr double log[] = {0.666666666666667,   0.3999999999989945,  0.28571428626001427,
                                    0.22222211130560726, 0.18182889433757515, 0.15331711346672997,
                                    0.14616576421644387};
+  // [4e-18]
+  static constexpr double log1p[] = {0.6666666666666666,  0.40000000000014596, 0.2857142856710506,
+                                     0.22222222717801782, 0.18181789417326447, 0.15385570592912243,
+                                     0.13314135550881162, 0.12001155182857778, 0.08800317650868773,
+                                     0.16164938169471338};
   // [1e-19]
   static constexpr double erf[] = {
       0.1283791670955126,      -0.3761263890318375,     0.11283791670954879,
@@ -102,12 +110,6 @@ struct Math {
     return sum;
   }
 
-  // v 2^n for |n| up to twice the exponent range, in two exact steps and one rounded one.
-  static TILEGRAD_INLINE V scale(V v, V n) {
-    const V half = V::round(n * constant(0.5));
-    return v * V::pow2(half) * V::pow2(n - half);
-  }
-
   // n = round(x / ln 2) and expm1(x - n ln 2), for finite x of moderate size.
   static TILEGRAD_INLINE V reduced_expm1(V x, V& n) {
     n = V::round(x * constant(1.4426950408889634));
@@ -120,7 +122,7 @@ struct Math {
     V n;
     const V inside = V::max(V::splat(K::exp_low), V::min(V::splat(K::exp_high), x));
     const V m = reduced_expm1(inside, n);
-    return scale(m + constant(1), n);
+    return V::scale(m + constant(1), n);
   }
 
   // 2^n expm1(r) + (2^n - 1), at half scale so that 2^n does not overflow first.
@@ -181,21 +183,32 @@ struct Math {
     return V::select(V::less(x, V::zero()), e, constant(1)) / (constant(1) + e);
   }
 
-  // max(x, 0) + log1p(exp(-|x|))
-  static TILEGRAD_INLINE V softplus(V x) { return V::max(V::zero(), x) + log1p(exp(-V::abs(x))); }
-
-  // exp(-scale x^2), with x^2 to twice the precision (Dekker): the exponent's error would grow with
-  // it.
-  static TILEGRAD_INLINE V exp_minus_square(V x, T factor) {
-    const V wide = x * V::splat(K::split);
-    const V high = wide - (wide - x), low = x - high;
-    const V square = x * x;
-    const V lost = ((high * high - square) + constant(2) * high * low) + low * low;
-    const V k = V::splat(factor);
-    return exp(-(k * square)) * (constant(1) - k * lost);
+  // max(x, 0) + log1p(e), e = exp(-|x|) <= 1: the form of log_core without an exponent to take out.
+  static TILEGRAD_INLINE V softplus(V x) {
+    const V e = exp(-V::abs(x));
+    const V s = e / (constant(2) + e);
+    const V z = s * s;
+    const V half_square = constant(0.5) * e * e;
+    const V tail = s * (half_square + z * polynomial(z, K::log1p));
+    return V::max(V::zero(), x) + (e - (half_square - tail));
   }
 
-  // exp(x^2) erfc(x) for x >= 0.
+  // x^2 minus its rounded value, exactly: by a fused multiply-add, or Dekker's product.
+  static TILEGRAD_INLINE V square_error(V x, V square) {
+    if (V::fused) return V::fma(x, x, -square);
+    const V wide = x * V::splat(K::split);
+    const V high = wide - (wide - x), low = x - high;
+    return ((high * high - square) + constant(2) * high * low) + low * low;
+  }
+
+  // exp(-factor x^2) with x^2 to twice the precision: the exponent's error would grow with it.
+  static TILEGRAD_INLINE V exp_minus_square(V x, T factor) {
+    const V square = x * x, k = V::splat(factor);
+    return exp(-(k * square)) * (constant(1) - k * square_error(x, square));
+  }
+
+  // exp(x^2) erfc(x) for x >= 0. (One division for both quotients was tried: its products cost
+  // more.)
   static TILEGRAD_INLINE V erfcx(V x) {
     const V centre = V::splat(K::erfcx_centre);
     const V t = (x - centre) / (x + centre);
