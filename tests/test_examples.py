@@ -31,6 +31,19 @@ def test_digits(capsys):
     assert "learned to read" in capsys.readouterr().out
 
 
+def test_characters(capsys):
+    bits = example("characters").main(["--steps", "60", "--width", "48"])
+    assert bits < 3.5  # a guesser needs 5.67, one who knows how often each character comes 4.4
+    assert "Shall I comp" in capsys.readouterr().out
+
+
+def test_characters_read_any_text(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("abcab" * 40, encoding="utf-8")
+    bits = example("characters").main(["--text", str(text), "--steps", "60", "--width", "16"])
+    assert bits < 0.5
+
+
 def test_cart_pole(capsys):
     length = example("cart_pole").main(["--rounds", "25"])
     assert length > 40  # pushing at random balances for some 20 intervals
