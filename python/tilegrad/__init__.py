@@ -19,7 +19,7 @@ __all__ = [
     "backend",
     "batch_invariant",
     "compile",
-    "default_generator",
+    "default_generator",  # noqa: F405
     "enable_grad",
     "get_num_threads",
     "is_grad_enabled",
@@ -47,7 +47,7 @@ def save(obj: Any, f: Any) -> None:
     write(obj, f)
 
 
-def load(f: Any, map_location: Any = None, weights_only: bool = True) -> Any:
+def load(f: Any, map_location: Any = None, weights_only: Any = True) -> Any:
     """Read a state dict from a file; see :func:`tilegrad.serialization.load`."""
     from tilegrad.serialization import load as read
 

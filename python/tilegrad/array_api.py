@@ -88,7 +88,8 @@ def finfo(type: Any, /) -> FloatInfo:
     dtype = _dtype_of(type)
     info = np.finfo(dtype)
     limits = (info.eps, info.max, info.min, info.smallest_normal)
-    return FloatInfo(info.bits, *map(float, limits), dtype=dtype)
+    eps, largest, smallest, normal = map(float, limits)
+    return FloatInfo(info.bits, eps, largest, smallest, normal, dtype=dtype)
 
 
 def iinfo(type: Any, /) -> IntegerInfo:

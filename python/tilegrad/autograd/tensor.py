@@ -7,7 +7,7 @@ Only what the engine needs stands here; operators, indexing and methods are atta
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,10 @@ class Tensor(_native.TensorBase):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # methods that tilegrad.functions attaches
+
+        def __getattr__(self, name: str) -> Any: ...
 
     #: The batches it is a member of, outermost first; see :mod:`tilegrad.autograd.batching`.
     _batch: tuple[Any, ...] = ()

@@ -29,7 +29,7 @@ def _pairs(primals: Any, tangents: Any, where: str) -> tuple[list[Tensor], list[
         if x.shape != t.shape:
             raise ValueError(f"{where}: tangent {i} has shape {t.shape}, its primal {x.shape}")
         if x.dtype.kind == "f" and t.dtype != x.dtype:
-            ts[i] = t.to(x.dtype)  # type: ignore[attr-defined]
+            ts[i] = t.to(x.dtype)
     return xs, ts, structure
 
 

@@ -175,7 +175,7 @@ def _check_cotangents(
                 f"vjp: cotangent {position} has shape {g.shape}, the result {value.shape}"
             )
         if g.dtype != value.dtype:
-            given[position] = g.to(value.dtype)  # type: ignore[attr-defined]
+            given[position] = g.to(value.dtype)
 
 
 def value_and_grad(

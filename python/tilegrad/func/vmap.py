@@ -157,7 +157,7 @@ def _tensor(value: Any) -> Tensor:
 def _place(x: Tensor, axis: int | None) -> Any:
     if axis is None:
         raise ValueError("vmap: out_dims None is not supported: take one member of the result")
-    return x if axis == 0 else x.moveaxis(0, axis)  # type: ignore[attr-defined]
+    return x if axis == 0 else x.moveaxis(0, axis)
 
 
 def _slice(x: Any, axis: int | None, start: int, stop: int) -> Any:

@@ -113,7 +113,7 @@ def asarray(
         result = _shape.copy(result)
     elif copy is False and dtype is not None and getattr(obj, "dtype", dtype) != dtype:
         raise ValueError(f"asarray: {obj.dtype} does not become {np.dtype(dtype)} without a copy")
-    return result.requires_grad_() if requires_grad else result  # type: ignore[attr-defined]
+    return result.requires_grad_() if requires_grad else result
 
 
 def from_numpy(array: Any) -> Tensor:

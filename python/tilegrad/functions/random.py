@@ -243,7 +243,8 @@ def multinomial(
 
 
 def _refill(tensor: Tensor, values: Any) -> Tensor:
-    return tensor.copy_(Tensor(np.asarray(values).astype(tensor.dtype)))
+    tensor.copy_(Tensor(np.asarray(values).astype(tensor.dtype)))
+    return tensor
 
 
 @opaque

@@ -352,7 +352,7 @@ class CTCLoss(_Loss):
         self.blank = blank
         self.zero_infinity = zero_infinity
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any
     ) -> Any:
         return F.ctc_loss(

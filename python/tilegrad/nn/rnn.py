@@ -55,7 +55,7 @@ class _Recurrent(Module):
         for layer in range(num_layers):
             size = input_size if layer == 0 else out_size * directions
             for suffix in self._suffixes(layer):
-                shapes = {
+                shapes: dict[str, tuple[int, ...]] = {
                     "weight_ih": (self.gates * hidden_size, size),
                     "weight_hh": (self.gates * hidden_size, out_size),
                 }
@@ -268,11 +268,14 @@ class LSTM(_Recurrent):
         share = linear(x, w_ih, b_ih if b_hh is None else add(b_ih, b_hh))
         h, c = states
         if self.proj_size:
-            return self._projected(share, w_hh, self._parameters[f"weight_hr_{suffix}"], h, c)
+            projection = self._parameters[f"weight_hr_{suffix}"]
+            return self._projected(share, w_hh, projection, h, c)
         y, cells, _ = ops.lstm(share, h, c, w_hh)
         return y, (_last(y, h), _last(cells, c))
 
-    def _projected(self, x: Any, w: Any, projection: Any, h: Any, c: Any) -> Any:
+    def _projected(
+        self, x: Any, w: Any, projection: Any, h: Any, c: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
         ys = []
         for t in range(x.shape[0]):
             h, c, _ = ops.lstm_cell(add(getitem(x, t), linear(h, w, None)), c)

@@ -139,9 +139,9 @@ class MultiheadAttention(Module):
 
 def _activation(activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
     if activation == "relu":
-        return F.relu  # type: ignore[no-any-return]
+        return F.relu
     if activation == "gelu":
-        return F.gelu  # type: ignore[no-any-return]
+        return F.gelu
     if isinstance(activation, str):
         raise RuntimeError(f"activation should be relu/gelu, not {activation}")
     return activation

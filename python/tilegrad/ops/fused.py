@@ -49,7 +49,7 @@ def pull_composed(
             for out, part in zip(outs, _several(g), strict=False)
             if part is not None and isinstance(out, Tensor) and out.requires_grad
         ]
-        targets = [x for x, need in zip(own, needs, strict=True) if need]
+        targets: list[Any] = [x for x, need in zip(own, needs, strict=True) if need]
         found = iter(
             grad(
                 [out for out, _ in pairs], targets, [part for _, part in pairs],

@@ -131,7 +131,7 @@ def _rnn_pull(
     if plain((g, x)):
         return kernels.rnn_grad(g, out, h0, w, activation)
     return pull_composed(
-        lambda *xs: _rnn_composed(*xs, activation), (x, h0, w), g, needs
+        lambda x, h0, w: _rnn_composed(x, h0, w, activation), (x, h0, w), g, needs
     )
 
 
@@ -141,7 +141,7 @@ rnn = Op(
     vjp={"x h0 w": _rnn_pull},
     jvp={
         "x h0 w": lambda t, x, h0, w, activation: push_composed(
-            lambda *xs: _rnn_composed(*xs, activation), (x, h0, w), t
+            lambda x, h0, w: _rnn_composed(x, h0, w, activation), (x, h0, w), t
         )[0]
     },
 )  # fmt: skip

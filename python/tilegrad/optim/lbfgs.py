@@ -205,8 +205,10 @@ class LBFGS(Optimizer):
                 curvature = float(y @ s)
                 if curvature > 1e-10:
                     if len(ys) == group["history_size"]:
-                        ys.pop(0), ss.pop(0), rhos.pop(0)
-                    ys.append(y), ss.append(s), rhos.append(1.0 / curvature)
+                        del ys[0], ss[0], rhos[0]
+                    ys.append(y)
+                    ss.append(s)
+                    rhos.append(1.0 / curvature)
                     diagonal = curvature / float(y @ y)
                 d = _two_loops(g, ys, ss, rhos, diagonal)
             g_before, loss_before = g.copy(), loss

@@ -497,7 +497,7 @@ class CyclicLR(LRScheduler):
             return self._scale(x)
         if self.mode == "triangular":
             return 1.0
-        return 1 / 2.0 ** (x - 1) if self.mode == "triangular2" else self.gamma**x
+        return float(1 / 2.0 ** (x - 1) if self.mode == "triangular2" else self.gamma**x)
 
     def get_lr(self) -> list[Any]:
         cycle = math.floor(1 + self.last_epoch / self.total_size)
@@ -704,8 +704,8 @@ class ChainedScheduler(LRScheduler):
             scheduler.step()
         self._last_lr = [_copied(group["lr"]) for group in self.optimizer.param_groups]
 
-    state_dict = SequentialLR.state_dict  # type: ignore[assignment]
-    load_state_dict = SequentialLR.load_state_dict  # type: ignore[assignment]
+    state_dict = SequentialLR.state_dict
+    load_state_dict = SequentialLR.load_state_dict
 
 
 __all__ = [

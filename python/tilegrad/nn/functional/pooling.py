@@ -204,7 +204,7 @@ def _starts(sample: float, size: int, count: int, window: int) -> Array:
     alpha = (size - window) / (count - 1)
     starts = np.floor((np.arange(count) + sample) * alpha) - np.floor(sample * alpha)
     starts[-1] = size - window
-    return starts.astype(np.int64)
+    return np.asarray(starts, np.int64)
 
 
 def _fractional(

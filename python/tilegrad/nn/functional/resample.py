@@ -60,7 +60,7 @@ def channel_shuffle(input: Any, groups: int) -> Any:
 def _nearest(size: int, count: int, scale: float | None, exact: bool) -> Array:
     step = 1 / scale if scale else size / count
     at = np.floor((np.arange(count) + (0.5 if exact else 0.0)) * step)
-    return at.astype(np.int64).clip(0, size - 1)
+    return np.asarray(at.clip(0, size - 1), np.int64)
 
 
 def _positions(size: int, count: int, scale: float | None, corners: bool) -> Array:
