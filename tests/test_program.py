@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tilegrad as tg
+from tilegrad.program.arena import ALIGNMENT, Life, place
 
 PROGRAMS = 200
 
@@ -259,6 +260,58 @@ def test_two_threads_replay_two_programs_and_one():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_packed_weights_are_read_anew():
+    w = np.random.default_rng(0).standard_normal((8, 8))
+    handles = {"w": tg.kernels.pack(w)}
+    step = tg.compile(lambda x: tg.tensor(tg.kernels.gemm(x._array, handles["w"])) + 0.0)
+    x = tg.tensor(np.ones((2, 8)))
+    for scale in (1.0, 2.0):
+        handles["w"] = tg.kernels.pack(scale * w)
+        for _ in range(4):
+            expected = np.ones((2, 8)) @ (scale * w)
+            np.testing.assert_allclose(value(step(x)), expected, rtol=1e-12)
+    assert step.replays == 4
+
+
+def test_arena_shares_places_of_what_never_lives_together():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        lives = []
+        for number in range(int(rng.integers(1, 30))):
+            first = int(rng.integers(0, 40))
+            last = first + int(rng.integers(0, 8))
+            lives.append(Life(number, int(rng.integers(1, 5000)), first, last, []))
+        offsets, total = place(lives)
+        for a in lives:
+            assert offsets[a.number] % ALIGNMENT == 0
+            assert offsets[a.number] + a.size <= total
+            for b in lives:
+                together = a.first <= b.last and b.first <= a.last
+                if a is not b and together:
+                    start, end = offsets[a.number], offsets[a.number] + a.size
+                    assert end <= offsets[b.number] or offsets[b.number] + b.size <= start
+        at_once = max(
+            sum(life.size for life in lives if life.first <= k <= life.last) for k in range(48)
+        )
+        assert at_once <= total <= sum(life.size + ALIGNMENT for life in lives)
+
+
+def test_arena_is_smaller_than_what_it_replaces():
+    step = tg.compile(chain)
+    x = tg.tensor(np.ones(1000))
+    for _ in range(3):
+        found = step(x)
+    np.testing.assert_array_equal(value(found), value(chain(x)))
+    (entry,) = step._entries.values()
+    assert entry.program.arena.nbytes < 3 * x.detach().numpy().nbytes
+
+
+def chain(x: tg.Tensor) -> tg.Tensor:
+    for _ in range(20):
+        x = tg.tanh(x) * 1.5
+    return x
 
 
 def test_report_names_kernels():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilegrad.program.arena import Use
 from tilegrad.program.recorder import GradientCall, NativeCall, Recorder, arrays_in, bounds
-
-#: (call, array of the call, byte offset) of a use of a memory block.
-Use = tuple[int, int, int]
 
 
 def native_uses(recorder: Recorder, gradient: GradientCall, result: Any) -> list[Use] | None:

@@ -138,6 +138,15 @@ def arrays_in(value: Any) -> Iterator[Array]:
             yield from arrays_in(item)
 
 
+def _is_data(value: Any) -> bool:
+    """Whether ``value`` is nothing but arrays and plain Python values."""
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_data, value))
+    if isinstance(value, dict):
+        return all(map(_is_data, value.values()))
+    return value is None or isinstance(value, (np.ndarray, np.generic, bool, int, float, str))
+
+
 class Recorder:
     """Watches one eager run of a step on this thread."""
 
@@ -150,7 +159,9 @@ class Recorder:
         self._paused = False
         #: Blocks that a step wrote, or that are inputs; others were there before.
         self.produced: set[int] = set()
-        self.produced.update(self.memory.number(array) for array in inputs)
+        #: Blocks that are not the steps' own: inputs and constants.
+        self.pinned = {self.memory.number(array) for array in inputs}
+        self.produced.update(self.pinned)
         #: Contents of the arrays that are the same in every run.
         self.constants: list[bytes] = []
         #: Blocks that recorded calls wrote into.
@@ -194,6 +205,7 @@ class Recorder:
         if not self._paused:
             number = self._see(array)
             self.produced.add(number)
+            self.pinned.add(number)
             self.constants.append(array.tobytes())
 
     def changed(self, tensor: Tensor) -> None:
@@ -279,6 +291,8 @@ class Recorder:
             if any(self.memory.at(low, high) is None for _, _, low, high, _ in step.arrays):
                 steps = []
                 break
+        if not _is_data((args, kwargs)):  # a handle of packed weights, whose memory it holds
+            steps = []
         if steps:
             self.steps.extend(steps)
         else:

@@ -13,6 +13,7 @@ from tilegrad.autograd import recording
 from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.node import Output
 from tilegrad.autograd.tensor import Array, Tensor
+from tilegrad.program.arena import move_into_arena
 from tilegrad.program.gradients import native_uses
 from tilegrad.program.guards import Guards
 from tilegrad.program.recorder import GradientCall, NativeCall, PythonCall, Recorder, Step
@@ -37,6 +38,7 @@ class Program:
         self.guards = guards
         self.replay = _native.Replay(recorder.native, inputs, is_grad_enabled())
         recorder.release()
+        self.arena = move_into_arena(recorder, result)
         guards.hand_over(self.replay)
         for tensor, _ in recorder.captured.values():
             self.replay.capture(tensor)
@@ -244,7 +246,7 @@ def _describe(program: Program) -> list[str]:
     produced = sum(roots[number].nbytes for number in program.recorder.produced)
     lines = [
         f"  program: {len(native)} native kernel calls, {len(python)} Python calls, "
-        f"{produced} bytes of intermediate memory"
+        f"{program.arena.nbytes} bytes of arena, {produced} of other memory"
     ]
     for title, names in (("native", native), ("Python", python)):
         counts = {name: names.count(name) for name in dict.fromkeys(names)}
