@@ -154,6 +154,7 @@ def _binary() -> list[Case]:
         case("floor_divide", np.floor_divide, between(0.1, 0.9, *S), fixed([1.0])),
         case("remainder", np.remainder, between(2.1, 2.9, *S), fixed([1.0, -1.0, 5.0, 0.95])),
         case("fmod", np.fmod, between(2.1, 2.9, *S), fixed([1.0, -1.0, 5.0, 0.95])),
+        case("quotient", np.divide, n, between(0.5, 2, 4)),
         case("copysign", np.copysign, apart(*S), apart(*S)),
         case("maximum", np.maximum, apart(*S), fixed([[0.01], [0.9], [-0.9]])),
         case("minimum", np.minimum, apart(*S), fixed([[0.01], [0.9], [-0.9]])),

@@ -30,9 +30,24 @@ multiply = elementwise(
 
 divide = elementwise(
     "divide", kernels.divide, "x y",
-    x=lambda g, y: divide(g, y),
-    # d(x / y) = -x / y^2 dy = -out / y dy
-    y=lambda g, out, y: negative(divide(multiply(g, out), y)),
+    x=lambda g, y: quotient(g, y),
+    # d(x / y) = -x / y^2 dy
+    y=lambda g, x, y: negative(quotient(multiply(quotient(g, y), x), y)),
+)  # fmt: skip
+
+
+def _quotient(x: Any, y: Any) -> Any:
+    # relu_grad(q, |x|) is q where x is not 0, else 0
+    return kernels.relu_grad(kernels.divide(x, y), kernels.absolute(x))
+
+
+#: x / y, and 0 where x is 0 whatever y is. Rules divide gradients by it where the denominator may
+#: be 0 or NaN: an entry that no result depends on, such as the branch that ``where`` did not take,
+#: then has the gradient 0, not NaN.
+quotient = elementwise(
+    "quotient", _quotient, "x y",
+    x=lambda g, y: quotient(g, y),
+    y=lambda g, out, y: negative(quotient(multiply(g, out), y)),
 )  # fmt: skip
 
 negative = elementwise("negative", kernels.negative, "x", promotes=True, x=lambda g: negative(g))
@@ -45,7 +60,7 @@ square = elementwise(
 
 reciprocal = elementwise(
     "reciprocal", kernels.reciprocal, "x",
-    x=lambda g, out: negative(multiply(g, square(out))),
+    x=lambda g, x: negative(quotient(g, square(x))),
 )  # fmt: skip
 
 # ---- quotients with a whole number, remainders ---------------------------------------------------

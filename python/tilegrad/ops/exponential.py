@@ -7,36 +7,29 @@ import math
 import numpy as np
 
 from tilegrad import kernels
-from tilegrad.ops.arithmetic import (
-    add,
-    divide,
-    multiply,
-    negative,
-    square,
-    subtract,
-)
+from tilegrad.ops.arithmetic import add, multiply, negative, quotient, square, subtract
 from tilegrad.ops.define import elementwise
 
 LOG_2 = math.log(2)
 LOG_10 = math.log(10)
 
 #: At 0 the derivative is infinite, as in torch; see :data:`root` for the one that is 0 there.
-sqrt = elementwise("sqrt", kernels.sqrt, "x", x=lambda g, out: divide(g, multiply(out, 2.0)))
+sqrt = elementwise("sqrt", kernels.sqrt, "x", x=lambda g, out: quotient(g, multiply(out, 2.0)))
 
 rsqrt = elementwise(
     "rsqrt", kernels.rsqrt, "x",
     # d x^(-1/2) = -1/2 x^(-3/2) dx
-    x=lambda g, out: multiply(g, multiply(multiply(out, square(out)), -0.5)),
+    x=lambda g, x: quotient(g, multiply(multiply(x, sqrt(x)), -2.0)),
 )  # fmt: skip
 
 exp = elementwise("exp", kernels.exp, "x", x=lambda g, out: multiply(g, out))
 exp2 = elementwise("exp2", kernels.exp2, "x", x=lambda g, out: multiply(g, multiply(out, LOG_2)))
 expm1 = elementwise("expm1", kernels.expm1, "x", x=lambda g, out: multiply(g, add(out, 1.0)))
 
-log = elementwise("log", kernels.log, "x", x=lambda g, x: divide(g, x))
-log2 = elementwise("log2", kernels.log2, "x", x=lambda g, x: divide(g, multiply(x, LOG_2)))
-log10 = elementwise("log10", kernels.log10, "x", x=lambda g, x: divide(g, multiply(x, LOG_10)))
-log1p = elementwise("log1p", kernels.log1p, "x", x=lambda g, x: divide(g, add(x, 1.0)))
+log = elementwise("log", kernels.log, "x", x=lambda g, x: quotient(g, x))
+log2 = elementwise("log2", kernels.log2, "x", x=lambda g, x: quotient(g, multiply(x, LOG_2)))
+log10 = elementwise("log10", kernels.log10, "x", x=lambda g, x: quotient(g, multiply(x, LOG_10)))
+log1p = elementwise("log1p", kernels.log1p, "x", x=lambda g, x: quotient(g, add(x, 1.0)))
 
 #: e^(x - out) is the share of x in the sum: a sigmoid of the difference.
 logaddexp = elementwise(
@@ -81,7 +74,7 @@ tanh_grad = elementwise(
 #: log(x / (1 - x))
 logit = elementwise(
     "logit", lambda x: kernels.log(kernels.divide(x, kernels.subtract(1, x))), "x",
-    x=lambda g, x: divide(g, multiply(x, subtract(1.0, x))),
+    x=lambda g, x: quotient(g, multiply(x, subtract(1.0, x))),
 )  # fmt: skip
 
 INVERSE_ROOT_PI_2 = 2 / math.sqrt(math.pi)

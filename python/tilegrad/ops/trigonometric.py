@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tilegrad import kernels
-from tilegrad.ops.arithmetic import add, divide, multiply, negative, square, subtract
+from tilegrad.ops.arithmetic import add, divide, multiply, negative, quotient, square, subtract
 from tilegrad.ops.define import elementwise
-from tilegrad.ops.exponential import rsqrt
+from tilegrad.ops.exponential import rsqrt, sqrt
 from tilegrad.ops.selection import unless_zero
 
 sin = elementwise("sin", kernels.sin, "x", x=lambda g, x: multiply(g, cos(x)))
@@ -25,11 +25,11 @@ def _one_minus_square(x: Any) -> Any:
 
 asin = elementwise(
     "asin", kernels.asin, "x",
-    x=lambda g, x: multiply(g, rsqrt(_one_minus_square(x))),
+    x=lambda g, x: quotient(g, sqrt(_one_minus_square(x))),
 )  # fmt: skip
 acos = elementwise(
     "acos", kernels.acos, "x",
-    x=lambda g, x: negative(multiply(g, rsqrt(_one_minus_square(x)))),
+    x=lambda g, x: negative(quotient(g, sqrt(_one_minus_square(x)))),
 )  # fmt: skip
 atan = elementwise("atan", kernels.atan, "x", x=lambda g, x: divide(g, add(square(x), 1.0)))
 
@@ -41,9 +41,9 @@ asinh = elementwise(
 )  # fmt: skip
 acosh = elementwise(
     "acosh", kernels.acosh, "x",
-    x=lambda g, x: multiply(g, multiply(rsqrt(subtract(x, 1.0)), rsqrt(add(x, 1.0)))),
+    x=lambda g, x: quotient(g, multiply(sqrt(subtract(x, 1.0)), sqrt(add(x, 1.0)))),
 )  # fmt: skip
-atanh = elementwise("atanh", kernels.atanh, "x", x=lambda g, x: divide(g, _one_minus_square(x)))
+atanh = elementwise("atanh", kernels.atanh, "x", x=lambda g, x: quotient(g, _one_minus_square(x)))
 
 
 def _norm_square(x: Any, y: Any) -> Any:
