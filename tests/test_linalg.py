@@ -13,6 +13,7 @@ import tilegrad as tg
 from tilegrad import linalg
 from tilegrad.autograd import gradcheck, gradgradcheck
 from tilegrad.calculus import jacobian
+from tilegrad.ops import lapack
 
 LinAlgError = np.linalg.LinAlgError
 rng = np.random.default_rng(0)
@@ -116,6 +117,21 @@ def test_large_cofactors_take_the_inverse():
     u, s, vh = np.linalg.svd(singular)
     alone = np.linalg.det(u) * np.linalg.det(vh) * np.prod(s[:-1]) * np.outer(u[:, -1], vh[-1])
     close(linalg.cofactor(singular), alone, 1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("with_lapack", [True, False])
+def test_inverse_and_determinant_from_one_elimination(dtype, with_lapack, monkeypatch):
+    if not with_lapack:
+        monkeypatch.setattr(lapack, "_library", lambda: None)
+    X = (rng.standard_normal((2, 50, 50)) / 7 + np.eye(50)).astype(dtype)
+    inverse, det = lapack.inverse_and_det(X)
+    assert inverse.dtype == det.dtype == dtype
+    tolerance = 1e-12 if dtype == np.float64 else 1e-3
+    close(inverse, np.linalg.inv(X.astype(float)), tolerance)
+    close(det, np.linalg.det(X.astype(float)), tolerance)
+    with pytest.raises(LinAlgError):
+        lapack.inverse_and_det(np.zeros((40, 40)))
 
 
 def test_logdet():

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.op import Op
-from tilegrad.ops import jets, reduction
+from tilegrad.ops import jets, lapack, reduction
 from tilegrad.ops.arithmetic import multiply
 from tilegrad.ops.jets import Jet
 from tilegrad.ops.linalg_checks import Array, LinAlgError, outside, singular, square
@@ -59,7 +59,7 @@ def _regular(a: Array, directions: Any) -> Jet | None:
     """adj A(t) = det A(t) A(t)^-1, or None where the condition of A is too large for that."""
     with np.errstate(all="ignore"):
         try:
-            inverse = np.linalg.inv(a)
+            inverse, det = lapack.inverse_and_det(a)
         except LinAlgError:
             return None
         condition = np.abs(a).sum(-2).max(-1) * np.abs(inverse).sum(-2).max(-1)
@@ -69,7 +69,7 @@ def _regular(a: Array, directions: Any) -> Jet | None:
         if not np.all(condition < limit):
             return None
         if not directions:
-            return [np.linalg.det(a)[..., None, None] * inverse]
+            return [det[..., None, None] * inverse]
         jet = jets.variable(a, directions)
         return jets.times(jets.determinant(jet), jets.inverse(jet))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tilegrad import kernels
 from tilegrad.autograd.op import Op
+from tilegrad.ops import lapack
 from tilegrad.ops.arithmetic import add, negative, subtract
 from tilegrad.ops.define import discrete
 from tilegrad.ops.linalg_checks import Array, LinAlgError, chain, matrices, singular, square
@@ -20,7 +21,7 @@ from tilegrad.ops.shape import tril, triu
 def _inv(a: Any) -> Array:
     a = square("inv", a)
     try:
-        return np.linalg.inv(a)
+        return lapack.inverse_and_det(a)[0] if a.shape[-1] >= lapack.SMALLEST else np.linalg.inv(a)
     except LinAlgError:
         raise singular("inv", a) from None
 
