@@ -59,6 +59,16 @@ struct Plan {
     return product;
   }
 
+  // Whether operand k is one contiguous run in C order, although others keep the axes apart.
+  bool is_run(int k) const {
+    int64_t expected = 1;
+    for (int d = ndim - 1; d >= 0; --d) {
+      if (strides[k][d] != expected) return false;
+      expected *= shape[d];
+    }
+    return true;
+  }
+
   bool mergeable(int d, const int64_t* const* given, int64_t length) const {
     for (int k = 0; k <= inputs; ++k) {
       if (strides[k][ndim - 1] != given[k][d] * length) return false;
@@ -114,6 +124,10 @@ struct Odometer {
 
 template <class From, class T>
 void gather(const From* from, int64_t stride, int64_t count, T* to) {
+  if (stride == 1) {
+    std::copy_n(from, count, to);
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(from[i * stride]);
 }
 
@@ -146,7 +160,11 @@ void scatter(const Plan<T>& plan, int64_t begin, int64_t count, const T* from) {
   Odometer at(plan, strides, begin);
   while (count > 0) {
     const int64_t run = std::min(count, plan.shape[last] - at.index[last]);
-    for (int64_t i = 0; i < run; ++i) plan.out[at.offset + i * strides[last]] = from[i];
+    if (strides[last] == 1) {
+      std::copy_n(from, run, plan.out + at.offset);
+    } else {
+      for (int64_t i = 0; i < run; ++i) plan.out[at.offset + i * strides[last]] = from[i];
+    }
     from += run;
     count -= run;
     at.index[last] += run;
@@ -160,16 +178,19 @@ template <class T>
 void run_blocks(const Plan<T>& plan, int64_t begin, int64_t end) {
   T buffers[kMaxInputs + 1][kBlock];
   const bool one_axis = plan.ndim == 1;
-  const bool direct_out = one_axis && plan.strides[plan.inputs][0] == 1;
+  const bool direct_out = plan.is_run(plan.inputs);
+  bool run[kMaxInputs];
+  for (int k = 0; k < plan.inputs; ++k) run[k] = plan.is_run(k) && !plan.truth[k];
   for (int64_t i = begin; i < end; i += kBlock) {
     const int64_t count = std::min(kBlock, end - i);
     const T* in[kMaxInputs];
     int64_t steps[kMaxInputs];
     for (int k = 0; k < plan.inputs; ++k) {
       const int64_t stride = plan.strides[k][0];
-      const bool direct = one_axis && stride >= 0 && stride <= 1 && !plan.truth[k];
-      steps[k] = direct ? stride : 1;
-      in[k] = direct ? static_cast<const T*>(plan.data[k]) + i * stride : buffers[k];
+      const bool number = one_axis && stride == 0 && !plan.truth[k];
+      const bool direct = number || run[k];
+      steps[k] = number ? 0 : 1;
+      in[k] = direct ? static_cast<const T*>(plan.data[k]) + i * steps[k] : buffers[k];
       if (!direct) stage(plan, k, i, count, buffers[k]);
     }
     T* out = direct_out ? plan.out + i : buffers[plan.inputs];

@@ -13,14 +13,20 @@ from tilegrad.autograd.tensor import Tensor
 class Structure:
     """How leaves were nested: the type, the keys and the structures of the children."""
 
-    __slots__ = ("children", "keys", "kind")
+    __slots__ = ("children", "keys", "kind", "order")
 
     def __init__(
-        self, kind: type | None, keys: tuple[Any, ...] = (), children: Sequence[Structure] = ()
+        self,
+        kind: type | None,
+        keys: tuple[Any, ...] = (),
+        children: Sequence[Structure] = (),
+        order: tuple[Any, ...] = (),
     ) -> None:
         self.kind = kind
         self.keys = keys
         self.children = tuple(children)
+        #: Keys of a dict as they came: results are given back so. It is no part of the structure.
+        self.order = order
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -67,7 +73,8 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
             keys = tuple(sorted(tree))
         except TypeError:
             keys = tuple(tree)
-        return Structure(type(tree), keys, [_flatten(tree[key], leaves) for key in keys])
+        children = [_flatten(tree[key], leaves) for key in keys]
+        return Structure(type(tree), keys, children, tuple(tree))
     if isinstance(tree, (list, tuple)):
         children = [_flatten(item, leaves) for item in tree]
         return Structure(type(tree), tuple(range(len(tree))), children)
@@ -86,7 +93,8 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
         return next(leaves)
     items = [_unflatten(child, leaves) for child in structure.children]
     if issubclass(kind, dict):
-        return kind(zip(structure.keys, items, strict=True))
+        found = dict(zip(structure.keys, items, strict=True))
+        return kind((key, found[key]) for key in structure.order)
     return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
