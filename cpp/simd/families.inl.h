@@ -15,6 +15,7 @@
 #include "simd/conv.inl.h"
 #include "simd/pool.inl.h"
 #include "simd/norm.inl.h"
+#include "simd/recurrent.inl.h"
 // clang-format on
 
 #define TILEGRAD_SIMD_FAMILIES                                                          \
@@ -22,4 +23,5 @@
       elementwise_kernels<double>(), reduce_kernels<float>(), reduce_kernels<double>(), \
       softmax_kernels<float>(), softmax_kernels<double>(), optim_kernels<float>(),      \
       optim_kernels<double>(), conv_kernels<float>(), conv_kernels<double>(),           \
-      pool_kernels<float>(), pool_kernels<double>(), norm_kernels<float>(), norm_kernels<double>()
+      pool_kernels<float>(), pool_kernels<double>(), norm_kernels<float>(),             \
+      norm_kernels<double>(), recurrent_kernels<float>(), recurrent_kernels<double>()

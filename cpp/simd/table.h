@@ -14,6 +14,7 @@
 #include "simd/norm.h"
 #include "simd/optim.h"
 #include "simd/pool.h"
+#include "simd/recurrent.h"
 #include "simd/reduce.h"
 #include "simd/softmax.h"
 
@@ -38,6 +39,8 @@ struct SimdTable {
   PoolKernels<double> pool_f64;
   NormKernels<float> norm_f32;
   NormKernels<double> norm_f64;
+  RecurrentKernels<float> recurrent_f32;
+  RecurrentKernels<double> recurrent_f64;
 };
 
 // The table in use: the best the processor runs, or the one TILEGRAD_ISA names if it is lower.

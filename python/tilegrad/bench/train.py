@@ -36,6 +36,48 @@ PEERS = ("torch", "torch.compile", "jax")
 SAME_LOSS = 1e-3  # float32 after two steps; a different network is further away
 
 Step = Callable[[], object]
+#: One step as a function of inputs and labels, made of library, model and optimizer.
+Steps = Callable[[Any, Any, Any], Callable[[Any, Any], Any]]
+
+
+# ---- the same steps in every library -------------------------------------------------------------
+
+
+def training(lib: Any, model: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
+    """One training step as its user writes it."""
+    cross_entropy = lib.nn.functional.cross_entropy
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def gradients(lib: Any, model: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
+    """Forward and backward of the mean of the result."""
+
+    def step(x: Any, y: Any) -> Any:
+        model.zero_grad()
+        result = model(x)
+        loss = (result[0] if isinstance(result, tuple) else result).mean()
+        loss.backward()
+        return loss
+
+    return step
+
+
+def inference(lib: Any, model: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
+    """Forward alone."""
+
+    def step(x: Any, y: Any) -> Any:
+        with lib.no_grad():
+            return model(x).mean()
+
+    return step
 
 
 @dataclass(frozen=True)
@@ -45,6 +87,7 @@ class Workload:
     name: str
     build: Callable[[Any, int], tuple[Any, Any, Any, Any]]  # model, optimizer, x, y
     batch: int
+    steps: Steps = training
 
 
 # ---- the networks --------------------------------------------------------------------------------
@@ -99,28 +142,62 @@ def policy(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
     return model, optimizer, _numbers((batch, 10)), _labels(2, batch)
 
 
+def lstm(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
+    """64 features, 64 hidden, 50 steps."""
+    return lib.nn.LSTM(64, 64), None, _numbers((50, batch, 64)), _labels(2, batch)
+
+
+def block(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
+    """One transformer block: 64 features, 4 heads, 64 steps."""
+    model = lib.nn.TransformerEncoderLayer(64, 4, 256, dropout=0.0, batch_first=True)
+    return model, None, _numbers((batch, 64, 64)), _labels(2, batch)
+
+
+def chain(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
+    """Forty small elementwise operations on a parameter."""
+
+    class Chain(lib.nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.start = lib.nn.Parameter(_tensor(lib, _numbers((batch,))))
+
+        def forward(self, x: Any) -> Any:
+            value = self.start
+            for _ in range(10):
+                value = lib.tanh(value * 1.01 + x) * 0.99
+            return value
+
+    return Chain(), None, _numbers((batch,)), _labels(2, batch)
+
+
+def narrow(width: int) -> Callable[[Any, int], tuple[Any, Any, Any, Any]]:
+    """A perceptron so narrow that threads can only harm."""
+
+    def build(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
+        nn = lib.nn
+        model = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(width, 10),
+        )  # fmt: skip
+        optimizer = lib.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        return model, optimizer, _numbers((batch, width)), _labels(10, batch)
+
+    return build
+
+
 WORKLOADS = [
     *[Workload(f"MLP 784-128-64-10, batch {batch}", mlp, batch) for batch in (1, 32, 128)],
     *[Workload(f"CNN 28 x 28, batch {batch}", cnn, batch) for batch in (1, 32, 128)],
     Workload("MLP 10-32-32-2, Adam, batch 16", policy, 16),
+    *[Workload(f"MLP width {width}, batch 32", narrow(width), 32) for width in (32, 64)],
+    Workload("LSTM 64, 50 steps, batch 32, gradients", lstm, 32, gradients),
+    Workload("transformer block, batch 8, gradients", block, 8, gradients),
+    Workload("40 elementwise operations, gradients", chain, 3, gradients),
+    Workload("MLP 784-128-64-10, batch 1, inference", mlp, 1, inference),
 ]
 
 
-# ---- the same step in every library --------------------------------------------------------------
-
-
-def _step(lib: Any, model: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
-    """One training step as its user writes it."""
-    cross_entropy = lib.nn.functional.cross_entropy
-
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+# ---- ready to run --------------------------------------------------------------------------------
 
 
 def _ready(lib: Any, work: Workload, weights: dict[str, Any] | None) -> tuple[Any, Any, Any, Any]:
@@ -130,7 +207,8 @@ def _ready(lib: Any, work: Workload, weights: dict[str, Any] | None) -> tuple[An
         weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     tensors = {name: _tensor(lib, value.copy()) for name, value in weights.items()}
     model.load_state_dict(tensors)
-    return _step(lib, model, optimizer), _tensor(lib, x), _tensor(lib, y), weights
+    step = work.steps(lib, model, optimizer)
+    return step, _tensor(lib, x), _tensor(lib, y), weights
 
 
 def _jax_step(
@@ -206,7 +284,8 @@ def contenders(work: Workload, peers: Sequence[str]) -> dict[str, Step]:
             if peer == "torch.compile":
                 run = torch.compile(run)
             add(peer, run, x, y)
-    jax: ModuleType | None = optional("jax") if "jax" in peers else None
+    wanted = "jax" in peers and work.steps is training
+    jax: ModuleType | None = optional("jax") if wanted else None
     if jax is not None:
         built["jax"] = _jax_step(jax, work, weights)
     losses = {name: [loss() for _ in range(4)] for name, (_, loss) in built.items()}
@@ -244,18 +323,22 @@ def measure(work: Workload, peers: Sequence[str], rounds: int) -> dict[str, Any]
 
 def report(results: Sequence[dict[str, Any]]) -> str:
     """The table: microseconds of a step, and how many times faster than each peer."""
-    names, ratios = list(results[0]["microseconds"]), list(results[0]["ratios"])
-    rows = [
-        [
+    names = list(dict.fromkeys(name for result in results for name in result["microseconds"]))
+    ratios = list(dict.fromkeys(ratio for result in results for ratio in result["ratios"]))
+
+    def cells(result: dict[str, Any]) -> list[str]:
+        times, found = result["microseconds"], result["ratios"]
+        return [
             result["work"],
-            *[f"{result['microseconds'][name]:.0f}" for name in names],
-            *[f"{result['ratios'][ratio].median:.2f}" for ratio in ratios],
+            *[f"{times[name]:.0f}" if name in times else "-" for name in names],
+            *[f"{found[ratio].median:.2f}" if ratio in found else "-" for ratio in ratios],
         ]
-        for result in results
-    ]
+
+    rows = [cells(result) for result in results]
     header = ["microseconds a step", *names, *[f"x {ratio}" for ratio in ratios]]
+    found = [result["ratios"] for result in results]
     means = [
-        f"{ratio}: {geometric_mean([result['ratios'][ratio].median for result in results]):.2f}"
+        f"{ratio}: {geometric_mean([r[ratio].median for r in found if ratio in r]):.2f}"
         for ratio in ratios
     ]
     return table(header, rows) + (f"\n\ngeometric means: {', '.join(means)}" if means else "")
