@@ -362,3 +362,12 @@ def run(options: argparse.Namespace) -> int:
             result["ratios"] = {name: ratio.median for name, ratio in result["ratios"].items()}
         save_json(options.json, {"train": results, "threads": options.threads})
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
