@@ -81,7 +81,9 @@ def _getitem(x: Any, index: Any) -> Any:
 
 def _setitem_zeros(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape`` with ``g`` added at ``index`` (repeated entries add up)."""
-    result = np.zeros(shape, dtype=g.dtype)
+    # large results of kernels are recycled: no fresh pages to be touched, as with np.zeros
+    zero = np.zeros((), g.dtype)
+    result = kernels.add(np.broadcast_to(zero, shape), zero)
     if is_basic(index):
         result[index] = g
     else:
