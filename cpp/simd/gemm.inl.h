@@ -68,13 +68,12 @@ void gemm_tile(const Tile<T>& t) {
       }
     }
   }
-  // The lines of C, or D, are far away when a block of k is long: ask for them now, use them after
-  // the loop. The second line of a pair comes along by itself.
+  // C's lines are far away when a block of k is long: ask for them now, write them after the loop.
+  // The second line of a pair comes along by itself.
   if (t.k >= 64) {
-    const T* row = t.beta == T(0) ? t.c : t.d;
-    const int64_t step = t.beta == T(0) ? t.c_row : t.d_row;
+    const T* row = t.c;
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i, row += step) __builtin_prefetch(row, 1);
+    for (int i = 0; i < ROWS; ++i, row += t.c_row) __builtin_prefetch(row, 1);
   }
   const T* a[ANCHORS];
 #pragma GCC unroll 16
@@ -169,7 +168,10 @@ void gemm_pack_copy(int64_t k, int count, int width, const T* in, int64_t in_ste
   const int full = count / W * W, rest = count - full;
   for (int64_t p = 0; p < k; ++p, in += in_step, out += out_step) {
     int x = 0;
-    for (; x < full; x += W) V::load(in + x).store(out + x);
+    for (; x < full; x += W) {
+      __builtin_prefetch(in + 2 * in_step + x);  // rows are short: no stream for the hardware
+      V::load(in + x).store(out + x);
+    }
     for (; x < width; x += W) V::load(in + x, rest + full - x).store(out + x, width - x);
   }
 }
@@ -183,7 +185,10 @@ void gemm_pack_panels(int64_t k, int64_t n, int width, const T* in, int64_t in_s
     T* to = out + p * width;
     int64_t left = n;
     for (; left >= width; left -= width, to += k * width) {
-      for (int x = 0; x < width; x += W) V::load(from + x).store(to + x);
+      for (int x = 0; x < width; x += W) {
+        __builtin_prefetch(from + 2 * in_step + x);
+        V::load(from + x).store(to + x);
+      }
       from += width;
     }
     if (left == 0) continue;

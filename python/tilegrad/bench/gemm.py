@@ -48,13 +48,14 @@ CHECKED = 3e8
 
 @dataclass
 class Row:
-    """One size: seconds per call of each library, its worst error in u |A||B|."""
+    """One size: seconds per call of each library, its worst error in u |A||B|, the peak beside it."""
 
     m: int
     n: int
     k: int
     times: dict[str, list[float]]
     errors: dict[str, float | None]
+    peak: float
 
     @property
     def flops(self) -> float:
@@ -158,18 +159,21 @@ def worst_error(result: Any, a: Any, b: Any) -> float | None:
 
 
 def measure_size(size: tuple[int, int, int], args: argparse.Namespace) -> Row:
-    """Time one size on every library."""
+    """Time one size on every library, and the peak before and after."""
+    dtype = np.dtype(DTYPES[args.dtype]).name
+    before = measure.fma_peak(dtype, args.threads)
     a, b = operands(*size, DTYPES[args.dtype], args.layout)
     calls: dict[str, Callable[[], Any]] = {"tilegrad": lambda: kernels.matmul(a, b)}
     for name, make in competitors(args.vs.split(",")).items():
         calls[name] = make(a, b)
     rounds = args.rounds if np.prod([float(x) for x in size]) < 2e9 else max(5, args.rounds // 4)
     times = measure.interleave(calls, rounds=rounds)
+    peak = max(before, measure.fma_peak(dtype, args.threads))
     errors = {name: worst_error(call(), a, b) for name, call in calls.items()}
-    return Row(*size, times, errors)
+    return Row(*size, times, errors, peak)
 
 
-def report(rows: Sequence[Row], peak: float) -> str:
+def report(rows: Sequence[Row]) -> str:
     """The table: GFLOP/s of each library, share of the peak, ratios, errors."""
     names = list(rows[0].times)
     header = ["m x n x k", "us", *names, "% of peak"]
@@ -182,7 +186,7 @@ def report(rows: Sequence[Row], peak: float) -> str:
                 f"{row.m} x {row.n} x {row.k}",
                 f"{statistics.median(row.times['tilegrad']) * 1e6:.2f}",
                 *(f"{row.rate(name):.1f}" for name in names),
-                f"{100 * row.rate('tilegrad') * 1e9 / peak:.1f}",
+                f"{100 * row.rate('tilegrad') * 1e9 / row.peak:.1f}",
                 *(str(row.ratio(name)) for name in names[1:]),
                 " ".join(shown),
             ]
@@ -203,21 +207,17 @@ def run(args: argparse.Namespace) -> int:
     threads = _native.get_num_threads()
     measure.set_threads(args.threads)
     try:
-        name = np.dtype(DTYPES[args.dtype]).name
-        peaks, rows = [], []
-        for size in measure.progress(sizes, "bench gemm"):
-            peaks.append(measure.fma_peak(name, args.threads))
-            rows.append(measure_size(size, args))
+        rows = [measure_size(size, args) for size in measure.progress(sizes, "bench gemm")]
     finally:
         _native.set_isa(before)
         measure.set_threads(threads)
-    peak = max(peaks)
+    peak = max(row.peak for row in rows)
     print(
         f"{args.dtype} products, layout {args.layout}, {args.threads} thread(s), "
         f"{args.isa or before}, beside {', '.join(names) or 'nobody'}; GFLOP/s, "
         f"peak of multiply-adds {peak / 1e9:.1f}\n"
     )
-    print(report(rows, peak))
+    print(report(rows))
     if args.json:
         measure.save_json(args.json, record(rows, peak, args))
     if args.plot:
@@ -234,7 +234,14 @@ def record(rows: Sequence[Row], peak: float, args: argparse.Namespace) -> dict[s
         "layout": args.layout,
         "peak": peak,
         "rows": [
-            {"m": row.m, "n": row.n, "k": row.k, "seconds": row.times, "errors": row.errors}
+            {
+                "m": row.m,
+                "n": row.n,
+                "k": row.k,
+                "seconds": row.times,
+                "errors": row.errors,
+                "peak": row.peak,
+            }
             for row in rows
         ],
     }
