@@ -314,6 +314,30 @@ void sliced(const Product<T>& g, int64_t kc, int threads) {
 // memory.
 constexpr int64_t kThinDepth = 4;
 
+// Operands that share L1 with ease need no plan at all: rows of tiles, one after the other.
+constexpr int64_t kSmallBytes = 16 << 10;
+
+template <class T>
+void small(const Product<T>& g) {
+  const auto& kernel = kernels<T>();
+  const Panels rows(g.m, divide_up(g.m, kernel.mr));
+  int64_t i = 0;
+  for (int64_t r = 0; r < rows.parts; ++r) {
+    const int height = rows.rows(r);
+    simd::Tile<T> tile = tile_for_block(g, 0, g.k);
+    tile.a = g.a.data + i * g.a.rs;
+    tile.a_row = g.a.rs;
+    tile.a_step = g.a.cs;
+    tile.b = g.b.data;
+    tile.b_step = g.b.rs;
+    tile.c = g.c.data + i * g.c.rs;
+    tile.d = tile.c;
+    if (tile.row_bias != nullptr) tile.row_bias += i;
+    tile_row(kernel, tile, height, g.n);
+    i += height;
+  }
+}
+
 template <class T>
 void thin(const Product<T>& g, int threads) {
   constexpr int64_t kRows = 2;  // the tallest tiles that are widest
@@ -403,14 +427,9 @@ void multiply(const Product<T>& g) {
   const auto& kernel = kernels<T>();
   const bool plain_b = g.b.cs == 1 && g.b_packed == nullptr && g.b_source == nullptr;
   const int64_t kc = k_block(g.k);
-  if (g.m <= kernel.mr && plain_b && kc == g.k && g.n <= kernel.width * kernel.vectors[g.m]) {
-    simd::Tile<T> tile = tile_for_block(g, 0, g.k);
-    tile.a = g.a.data;
-    tile.a_row = g.a.rs;
-    tile.a_step = g.a.cs;
-    tile.b = g.b.data;
-    tile.b_step = g.b.rs;
-    tile_row(kernel, tile, static_cast<int>(g.m), g.n);
+  const int64_t operand_bytes = (g.m + g.n) * g.k * static_cast<int64_t>(sizeof(T));
+  if (plain_b && kc == g.k && operand_bytes <= kSmallBytes) {
+    small(g);
     return activate(g, 0, g.m, 0, g.n);
   }
   const int threads = runtime::threads_for(multiply_adds(g.m, g.n, g.k), kThreadGrain);

@@ -48,7 +48,7 @@ CHECKED = 3e8
 
 @dataclass
 class Row:
-    """One size: seconds per call of each library, its worst error in u |A||B|, the peak beside it."""
+    """One size: seconds per call and worst error (in u |A||B|) of each library; the peak."""
 
     m: int
     n: int
