@@ -40,32 +40,54 @@ inline void pause_cpu() {
 #endif
 }
 
+// Tasks are dealt out in as many runs as there are threads, and each thread begins with its own:
+// called again on the same sizes it finds its part of the operands in its own cache. Who is done
+// early helps.
 struct Job {
-  TaskBody body;
-  void* context;
-  int64_t tasks;
-  Interruptible::Token* token;
-  std::atomic<int64_t> next{0};
-  std::atomic<bool> out_of_memory{false};
+  struct alignas(64) Run {  // a cache line each
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
 
-  void work() {
+  Job(TaskBody task_body, void* task_context, int64_t tasks, int threads,
+      Interruptible::Token* caller_token)
+      : body(task_body), context(task_context), token(caller_token), parts(threads) {
+    for (int i = 0; i < parts; ++i) {
+      runs[i].next.store(tasks * i / parts, std::memory_order_relaxed);
+      runs[i].end = tasks * (i + 1) / parts;
+    }
+  }
+
+  void work(int part) {
     Interruptible::Token* outer_token = current_token;
     const bool outer_inside = inside_task;
     current_token = token;
     inside_task = true;
     try {
-      for (;;) {
-        const int64_t task = next.fetch_add(1, std::memory_order_relaxed);
-        if (task >= tasks) break;
-        body(context, task);
+      for (int i = 0; i < parts; ++i) {
+        Run& run = runs[(part + i) % parts];
+        for (;;) {
+          const int64_t task = run.next.fetch_add(1, std::memory_order_relaxed);
+          if (task >= run.end) break;
+          body(context, task);
+        }
       }
     } catch (const std::bad_alloc&) {
       out_of_memory.store(true, std::memory_order_relaxed);
-      next.store(tasks, std::memory_order_relaxed);
+      for (int i = 0; i < parts; ++i) {
+        runs[i].next.store(runs[i].end, std::memory_order_relaxed);
+      }
     }
     inside_task = outer_inside;
     current_token = outer_token;
   }
+
+  TaskBody body;
+  void* context;
+  Interruptible::Token* token;
+  int parts;  // the caller is the first, helpers follow as they join
+  std::atomic<bool> out_of_memory{false};
+  Run runs[kMostThreads];
 };
 
 // Workers join a job by taking one of its places. `state_` holds the job's number in the high bits
@@ -83,7 +105,7 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       wake_.notify_all();
     }
-    job.work();
+    job.work(0);
     const uint64_t before = state_.exchange(number, std::memory_order_acq_rel);
     const int joined = helpers - static_cast<int>(before & 0xffff);
     int spins = 0;
@@ -111,7 +133,7 @@ class Pool {
       last = state >> 16;
       while ((state >> 16) == last && (state & 0xffff) != 0) {
         if (state_.compare_exchange_weak(state, state - 1, std::memory_order_acq_rel)) {
-          job_->work();
+          job_->work(job_->parts - static_cast<int>(state & 0xffff));
           left_.fetch_add(1, std::memory_order_release);
           break;
         }
@@ -181,7 +203,7 @@ void parallel_for_each(int64_t tasks, int threads, TaskBody body, void* context)
     Pool& shared = the_pool();
     std::unique_lock<std::mutex> lock(shared.busy, std::try_to_lock);
     if (lock.owns_lock()) {
-      Job job{body, context, tasks, current_token};
+      Job job(body, context, tasks, wanted, current_token);
       shared.run(job, wanted - 1);
       if (job.out_of_memory.load(std::memory_order_relaxed)) throw std::bad_alloc();
       return;
