@@ -208,6 +208,20 @@ def test_the_gradient_at_the_identity_is_2():
     np.testing.assert_array_equal(M.grad.numpy(), np.full((3, 3), 2.0))
 
 
+def test_transforms_where_eigenvalues_repeat():
+    def function(M):
+        w, V = linalg.eigh(M)
+        return tg.sum((V * w**2) @ V.mT * tg.tensor(C))
+
+    M, E = np.eye(3), tg.tensor(rng.standard_normal((3, 3)))
+    same = symmetrised(lambda M: tg.sum(M @ M * tg.tensor(C)))
+    expected = hessian(same, M)
+    close(tg.func.hessian(function)(tg.tensor(M)).numpy(), expected)
+    close(tg.func.jacrev(tg.func.jacrev(function))(tg.tensor(M)).numpy(), expected)
+    product = tg.func.hvp(function, tg.tensor(M), E).numpy()
+    close(product, np.einsum("ijkl,kl", expected, E.numpy()))
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_what_depends_on_the_choice_of_vectors_is_refused(n):
     weights = tg.tensor(np.arange(1.0, n * n + 1).reshape(n, n))

@@ -90,6 +90,8 @@ def _run_expanded(
             "derivatives of third order where eigenvalues or singular values repeat: linalg.funm "
             "has them, eigh and svd have those of first and second order"
         )
+    if any(isinstance(g, batching.BatchedTensor) for _, g in roots):
+        raise batching.NoBatchedFormError("second derivatives where eigenvalues repeat, by batches")
     scaled = tuple((edge, expansion.raised(g)) for edge, g in roots)
     wanted = None if targets is None else tuple(targets)
     with no_grad():

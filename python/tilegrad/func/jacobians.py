@@ -12,8 +12,9 @@ from tilegrad.autograd.batching import NoBatchedFormError
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.func.forward import jvp
 from tilegrad.func.pytree import Structure, tensors, unflatten
-from tilegrad.func.reverse import Argnums, chosen, grad, record, replaced
+from tilegrad.func.reverse import Argnums, chosen, grad, record, replaced, vjp
 from tilegrad.func.vmap import basis, vmap
+from tilegrad.ops.linalg_checks import RepeatedValuesError
 
 
 def _sweep(
@@ -169,7 +170,15 @@ def hessian(
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
-    return jacfwd(jacrev(f, argnums), argnums, chunk_size=chunk_size)
+    forward = jacfwd(jacrev(f, argnums), argnums, chunk_size=chunk_size)
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        except RepeatedValuesError:  # eigenvectors have no tangent there, gradients are limits
+            return jacrev(jacrev(f, argnums), argnums, chunk_size=chunk_size)(*args, **kwargs)
+
+    return function
 
 
 def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
@@ -191,7 +200,10 @@ def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     if isinstance(primals, tuple):
         gradient = grad(f, tuple(range(len(primals))))
         return jvp(gradient, primals, tuple(tangents))[1]
-    return jvp(grad(f), (primals,), (tangents,))[1]
+    try:
+        return jvp(grad(f), (primals,), (tangents,))[1]
+    except RepeatedValuesError:  # as in hessian; the Hessian is symmetric
+        return vjp(grad(f), primals)[1](tangents)[0]
 
 
 def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
