@@ -160,6 +160,24 @@ class TestGuards:
         assert [value(g)[0] for g in kept] == [0, 1, 2, 3, 4, 5]
         assert step.replays == 4
 
+    def test_a_global_step_beside_an_optimizer_step(self):
+        """The name of the method is also that of a global, which is the recorded step itself."""
+        names = {"tg": tg, "w": leaf(np.ones(2))}
+        names["optimizer"] = tg.optim.SGD([names["w"]], lr=0.1)
+        source = """
+@tg.compile
+def step(x):
+    optimizer.zero_grad()
+    loss = (w * x).sum()
+    loss.backward()
+    optimizer.step()
+    return loss
+"""
+        exec(source, names)
+        for _ in range(5):
+            names["step"](tg.tensor(np.ones(2)))
+        assert names["step"].replays == 3
+
     def test_changed_arguments_of_python(self):
         step = tg.compile(lambda x, k: x * k)
         x = tg.tensor(np.ones(2))

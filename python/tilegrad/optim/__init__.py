@@ -3,8 +3,19 @@
 from tilegrad.optim import lr_scheduler
 from tilegrad.optim.adam import Adam, AdamW
 from tilegrad.optim.lbfgs import LBFGS
+from tilegrad.optim.likelihood import bhhh
 from tilegrad.optim.optimizer import Optimizer
 from tilegrad.optim.rmsprop import Adagrad, RMSprop
 from tilegrad.optim.sgd import SGD
 
-__all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "bhhh",
+    "lr_scheduler",
+]

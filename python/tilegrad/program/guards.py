@@ -121,7 +121,7 @@ def _references(item: Any) -> Iterator[Reference]:
     elif isinstance(item, dict):
         yield _Length(item), "a dict", len(item)
         yield from ((item, key, value) for key, value in list(item.items()))
-    elif not _is_ours(type(item), "optim"):
+    elif not (_is_ours(type(item), "optim") or _is_ours(type(item), "program")):
         yield from _attributes(item)
 
 
