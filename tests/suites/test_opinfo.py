@@ -32,8 +32,10 @@ nn.functional.scaled_dot_product_attention
 
 
 #: Where torch computes weights in their own float32, differentiates what has no derivative, or
-#: looks at memory outside of the tensor.
-TORCH_DIFFERS = {"cov", "nextafter", "as_strided.partial_views"}
+#: looks at memory outside of the tensor; or gives gradients to the triangle that is not read.
+TORCH_DIFFERS = {
+    "cov", "nextafter", "as_strided.partial_views", "cholesky_inverse", "cholesky_solve",
+}  # fmt: skip
 
 #: Where OpInfo's call has its arguments in another order than the function of that name.
 REORDERED = {

@@ -160,7 +160,7 @@ def hessian_diag(f: Callable[..., Any], x: Any, *, chunk_size: int | None = None
         try:
             parts.append(func.vmap(entry)(units))
         except NoBatchedFormError:
-            rows = [reshape(entry(units[k]), (1,)) for k in range(units.shape[0])]  # type: ignore[index]
+            rows = [reshape(entry(units[k]), (1,)) for k in range(units.shape[0])]
             parts.append(concatenate(*rows, axis=0))
     if not parts:
         return Tensor(x._array * 0)

@@ -34,7 +34,7 @@ def _sweep(
         try:
             pieces.append(list(vmap(one)(*directions)))
         except NoBatchedFormError:  # one by one then
-            rows = [one(*(d[k] for d in directions)) for k in range(stop - start)]  # type: ignore[index]
+            rows = [one(*(d[k] for d in directions)) for k in range(stop - start)]
             pieces.append([_stack(column) for column in zip(*rows, strict=True)])
     if len(pieces) == 1:
         return pieces[0]
