@@ -367,6 +367,18 @@ def test_an_operation_without_a_batched_form_runs_member_by_member():
     close(func.jacrev(lambda x: op(x) * op(x))(randn(3)), np.diag(2 * randn(3).numpy()))
 
 
+def test_cross_entropy_with_labels_of_each_member():
+    net = tg.nn.Sequential(tg.nn.Linear(4, 5), tg.nn.ReLU(), tg.nn.Linear(5, 3)).double()
+    x, y = randn(6, 4), tg.tensor(np.array([0, 1, 2, 1, 0, 2]))
+
+    def loss(x, y):
+        return tg.nn.functional.cross_entropy(net(x[None]), y[None])
+
+    found = func.vmap(func.grad(loss))(x, y)
+    for i in range(6):
+        close(found[i].detach(), func.grad(loss)(x[i], y[i]).detach())
+
+
 # ---- errors --------------------------------------------------------------------------------------
 
 

@@ -187,8 +187,9 @@ def gaussian_nll_loss(
 # ---- classification ------------------------------------------------------------------------------
 
 
-def _labels(op: str, target: Any) -> np.ndarray[Any, Any]:
-    labels: np.ndarray[Any, Any] = values_of(target)
+def _labels(op: str, target: Any) -> Any:
+    # inside vmap the labels stay a tensor: each member has its own
+    labels = target if getattr(target, "_batch", ()) else values_of(target)
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"{op}: labels must be integers, got dtype {labels.dtype}; convert them with .long()"
@@ -196,7 +197,7 @@ def _labels(op: str, target: Any) -> np.ndarray[Any, Any]:
     return labels
 
 
-def _as_rows(op: str, x: Any, labels: np.ndarray[Any, Any]) -> tuple[Any, Any, tuple[int, ...]]:
+def _as_rows(op: str, x: Any, labels: Any) -> tuple[Any, Any, tuple[int, ...]]:
     """(N, C, *S) and (N, *S) as (M, C) and (M,), and the shape of the losses."""
     if x.ndim == 0:
         raise ValueError(f"{op}: input of shape {x.shape} must have a class axis")
