@@ -156,7 +156,7 @@ def block(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
 def chain(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
     """Forty small elementwise operations on a parameter."""
 
-    class Chain(lib.nn.Module):  # type: ignore[name-defined, misc]
+    class Chain(lib.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.start = lib.nn.Parameter(_tensor(lib, _numbers((batch,))))
