@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tilegrad as tg
 from tilegrad import nn
 
