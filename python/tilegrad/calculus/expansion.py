@@ -23,7 +23,7 @@ def _differences(point: tuple[Any, ...], base: tuple[Any, ...]) -> tuple[Any, ..
         if x.shape != a.shape:
             raise ValueError(f"taylor: an argument of shape {x.shape}, expanded at {a.shape}")
     steps = [
-        (x if x.dtype == a.dtype else x.to(a.dtype)) - a  # type: ignore[operator]
+        (x if x.dtype == a.dtype else x.to(a.dtype)) - a
         for x, a in zip(given, start, strict=True)
     ]
     return unflatten(structure, steps)  # type: ignore[no-any-return]
