@@ -80,6 +80,10 @@ class Maker:
 
 Rows = Callable[[Maker], list[Sample]]
 
+#: Steps, batch and hidden size of recurrent layers.
+_SEQUENCES = ((1, 1, 1), (5, 3, 7), (4, 6, 33))
+_CELLS = ("tanh", "relu")
+
 #: Sizes that leave tails of every vector length, and one that fills some.
 ODD = ((1,), (67,), (5, 33), (3, 1, 130))
 
@@ -408,6 +412,51 @@ def _adagrad_step(x: Maker) -> list[Sample]:
 _WIDE = _unary(-4, 4)
 _HALVES = _unary(-5.5, 5.5)
 
+# ---- recurrent layers ----------------------------------------------------------------------------
+
+
+def _lstm(x: Maker, steps: int, batch: int, hidden: int) -> tuple[Array, ...]:
+    h0, c0 = x(batch, hidden), x(batch, hidden)
+    return x(steps, batch, 4 * hidden), h0, c0, x.within(-0.3, 0.3, 4 * hidden, hidden)
+
+
+def _lstm_grad(x: Maker) -> list[Sample]:
+    samples = []
+    for sizes in _SEQUENCES:
+        inputs = _lstm(x, *sizes)
+        y, cells, gates = map(x.lay, reference.lstm(*inputs))
+        samples.append(call(x(*sizes), x(*sizes), y, cells, gates, *inputs[1:]))
+    return samples
+
+
+def _gru(x: Maker, steps: int, batch: int, hidden: int) -> tuple[Array, ...]:
+    w = x.within(-0.3, 0.3, 3 * hidden, hidden)
+    return x(steps, batch, 3 * hidden), x(batch, hidden), w, x(3 * hidden)
+
+
+def _gru_grad(x: Maker) -> list[Sample]:
+    samples = []
+    for sizes in _SEQUENCES:
+        inputs = _gru(x, *sizes)
+        y, gates = map(x.lay, reference.gru(*inputs))
+        samples.append(call(x(*sizes), y, gates, *inputs[1:3]))
+    return samples
+
+
+def _rnn(x: Maker, steps: int, batch: int, hidden: int) -> tuple[Array, ...]:
+    return x(steps, batch, hidden), x(batch, hidden), x.within(-0.3, 0.3, hidden, hidden)
+
+
+def _rnn_grad(x: Maker) -> list[Sample]:
+    samples = []
+    for sizes in _SEQUENCES:
+        inputs = _rnn(x, *sizes)
+        for how in _CELLS:
+            y = x.lay(reference.rnn(*inputs, how))
+            samples.append(call(x(*sizes), y, *inputs[1:], how))
+    return samples
+
+
 #: Kernel name -> its sample calls.
 ROWS: dict[str, Rows] = {
     "matmul": _matmul,
@@ -463,12 +512,16 @@ ROWS: dict[str, Rows] = {
     "adam_step": _adam_step,
     "rmsprop_step": _rmsprop_step,
     "adagrad_step": _adagrad_step,
+    "lstm": lambda x: [call(*_lstm(x, *sizes)) for sizes in _SEQUENCES],
+    "lstm_grad": _lstm_grad,
+    "gru": lambda x: [call(*_gru(x, *sizes)) for sizes in _SEQUENCES],
+    "gru_grad": _gru_grad,
+    "rnn": lambda x: [call(*_rnn(x, *sizes), how) for sizes in _SEQUENCES for how in _CELLS],
+    "rnn_grad": _rnn_grad,
     "multi_norm": lambda x: [call([x(67), x(5, 33), x(1)]), call([])],
     "multi_scale": lambda x: [call([x(67), x(5, 33)], 0.5)],
     # two arguments
-    **dict.fromkeys(
-        ["add", "subtract", "multiply", "divide", "maximum", "minimum"], _binary()
-    ),
+    **dict.fromkeys(["add", "subtract", "multiply", "divide", "maximum", "minimum"], _binary()),
     **dict.fromkeys(["atan2", "hypot", "logaddexp", "copysign"], _binary()),
     **dict.fromkeys(["remainder", "fmod", "floor_divide", "power"], _binary(0.25, 4)),
     # one argument
