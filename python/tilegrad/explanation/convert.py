@@ -318,6 +318,7 @@ _RULES: dict[str, _Rule] = {
     "negative": lambda step, x: m.scale(-1.0, x[0]),
     "multiply": _product,
     "divide": _quotient,
+    "quotient": _quotient,
     "square": lambda step, x: _square_of(x[0]),
     "reciprocal": lambda step, x: m.power(x[0], -1.0),
     "sqrt": lambda step, x: m.power(x[0], 0.5),

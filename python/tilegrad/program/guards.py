@@ -26,9 +26,11 @@ class Guards:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        #: Tensors in reach of the function.
+        self.tensors: list[Tensor] = []
         self.plain: list[Reference] = []
         self.objects: list[Reference] = []
-        for container, key, value in _walk(function):
+        for container, key, value in _walk(function, self.tensors):
             (self.plain if isinstance(value, _PLAIN) else self.objects).append(
                 (container, key, value)
             )
@@ -81,13 +83,16 @@ class _Length:
         return len(self.collection)
 
 
-def _walk(function: Any) -> Iterator[Reference]:
-    """Every reference in reach of ``function``."""
+def _walk(function: Any, tensors: list[Tensor]) -> Iterator[Reference]:
+    """Every reference in reach of ``function``; tensors on the way are added to ``tensors``."""
     seen: set[int] = set()
     stack = [function]
     while stack:
         item = stack.pop()
-        if id(item) in seen or isinstance(item, (*_PLAIN, Tensor, ModuleType, type)):
+        if isinstance(item, Tensor):
+            tensors.append(item)
+            continue
+        if id(item) in seen or isinstance(item, (*_PLAIN, ModuleType, type)):
             continue
         seen.add(id(item))
         if isinstance(item, (list, tuple, set)):

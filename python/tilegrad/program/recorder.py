@@ -150,7 +150,7 @@ def _is_data(value: Any) -> bool:
 class Recorder:
     """Watches one eager run of a step on this thread."""
 
-    def __init__(self, inputs: list[Array]) -> None:
+    def __init__(self, inputs: list[Array], tensors: Iterable[Tensor] = ()) -> None:
         self.native = _native.Recording()
         self.memory = Memory()
         self.steps: list[Step] = []
@@ -166,7 +166,7 @@ class Recorder:
         self.constants: list[bytes] = []
         #: Blocks that recorded calls wrote into.
         self._written: set[int] = set()
-        self._witness = Witness()
+        self._witness = Witness(tensors)
         #: Leaf tensors that operations used as they were, with their arrays.
         self.captured: dict[int, tuple[Tensor, Array]] = {}
 

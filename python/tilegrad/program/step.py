@@ -203,9 +203,9 @@ class CompiledStep:
             entry.reason = reason
             return self.function(*args, **kwargs)
         buffers = [np.array(tensor._array) for tensor in tensors]
-        recorder = Recorder(buffers)
-        args, kwargs = _rebuild((args, kwargs), [Tensor(buffer) for buffer in buffers])
         guards = Guards(self.function)
+        recorder = Recorder(buffers, guards.tensors)
+        args, kwargs = _rebuild((args, kwargs), [Tensor(buffer) for buffer in buffers])
         without_grad = [leaf for leaf in entry.leaves if leaf.grad is None]
         with recorder.watch():
             result = self.function(*args, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+from collections.abc import Iterable
 
 from tilegrad.autograd.tensor import Array, Tensor
 
@@ -14,16 +14,14 @@ def _root(array: Array) -> Array:
 
 
 class Witness:
-    """The contents of every tensor there is, at one moment.
+    """The contents of tensors at one moment: those in reach of the function that is recorded.
 
     A recording sees kernels, operations and announced calls. NumPy code that writes into a tensor's
     memory is seen by its traces alone: an array that changed although no recorded call wrote it.
-    Costs a copy of all tensors, for the few runs that are recorded.
+    Costs a copy of these tensors, for the few runs that are recorded.
     """
 
-    def __init__(self) -> None:
-        # isinstance would wake the lazy objects of other libraries
-        tensors = [item for item in gc.get_objects() if issubclass(type(item), Tensor)]
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
         roots = {id(root): root for root in (_root(tensor._array) for tensor in tensors)}
         self._held = [(root, root.copy()) for root in roots.values()]
 
