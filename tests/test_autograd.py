@@ -193,6 +193,16 @@ class TestHooks:
         y.sum().backward()
         assert calls == ["y", "x", "y"]
 
+    def test_what_a_hook_returns_must_fit(self):
+        for wrong, error, text in (
+            (lambda g: g.reshape(2, 1), RuntimeError, r"\(2, 1\).*\(2,\)"),
+            (lambda g: 3.0, TypeError, "float"),
+        ):
+            x = leaf(1.0, 2.0)
+            x.register_hook(wrong)
+            with pytest.raises(error, match=text):
+                (x * 2.0).sum().backward()
+
     def test_retain_grad(self):
         x = leaf(3.0)
         y = x * x

@@ -156,9 +156,11 @@ def test_bench_compares_equal_work():
         results = {name: function() for name, function in work.functions.items()}
         expected = results.pop("NumPy")
         for result in results.values():
-            pairs = zip(result, expected, strict=True) if type(result) is tuple else [
-                (result, expected)
-            ]
+            pairs = (
+                zip(result, expected, strict=True)
+                if type(result) is tuple
+                else [(result, expected)]
+            )
             for mine, theirs in pairs:
                 np.testing.assert_allclose(np.asarray(mine), theirs, rtol=1e-4, atol=1e-4)
 
@@ -184,3 +186,17 @@ def test_bench_names_what_it_does_not_know(capsys):
     assert len(lines) == 2
     assert "torch.compile" in lines[0]
     assert "MLP" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TILEGRAD_ISA", "AVX9"), ("TILEGRAD_NUM_THREADS", "many")]
+)
+def test_environment_without_effect_is_warned_of(name, value):
+    found = subprocess.run(
+        [sys.executable, "-c", "import tilegrad"],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{name}={value}" in found.stderr

@@ -257,3 +257,21 @@ def test_initial_values():
     assert nn.init.kaiming_normal_(
         nn.Parameter(tg.zeros(300, 200)), nonlinearity="relu"
     ).detach().numpy().std() == pytest.approx((2 / 200) ** 0.5, rel=0.02)
+
+
+def test_a_state_dict_that_does_not_fit_changes_nothing():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    before = {key: np.array(value) for key, value in model.state_dict().items()}
+    wrong = {key: value + 1 for key, value in before.items()}
+    wrong["1.running_mean"] = np.zeros(5, np.float32)
+    for assign in (False, True):
+        with pytest.raises(RuntimeError, match="running_mean"):
+            model.load_state_dict(wrong, assign=assign)
+        for key, value in model.state_dict().items():
+            np.testing.assert_array_equal(np.array(value), before[key], err_msg=key)
+
+
+def test_embedding_of_no_indices():
+    layer = nn.Embedding(3, 4)
+    layer(tg.zeros(0, dtype=tg.int64)).sum().backward()
+    assert not np.any(layer.weight.grad.numpy())

@@ -6,7 +6,7 @@ from tilegrad import autograd, kernels, ops, utils
 from tilegrad._native import __version__
 from tilegrad.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.config import show_config
+from tilegrad.config import check_environment, show_config
 from tilegrad.functions import *  # noqa: F403
 from tilegrad.kernels.dispatch import backend, verify
 from tilegrad.limits import batch_invariant, get_num_threads, num_threads, set_num_threads
@@ -35,6 +35,8 @@ __all__ = [
     "utils",
     "verify",
 ]
+
+check_environment()
 
 #: Imported when first asked for.
 _LAZY = ("calculus", "data", "func", "linalg", "nn", "optim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,27 @@ def _size(count: int) -> str:
     if count <= 0:
         return "unknown"
     return f"{count / 2**20:g} MiB" if count >= 2**20 else f"{count / 2**10:g} KiB"
+
+
+def check_environment() -> None:
+    """Warn of values of the two environment variables that have no effect."""
+    isa = os.environ.get("TILEGRAD_ISA")
+    if isa and isa not in _native.available_isas():
+        names = ", ".join(_native.available_isas())
+        warnings.warn(
+            f"TILEGRAD_ISA={isa} is not among this machine's instruction sets ({names}); "
+            f"{_native.get_isa()} is used",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    threads = os.environ.get("TILEGRAD_NUM_THREADS")
+    if threads and not (threads.isdecimal() and int(threads) >= 1):
+        warnings.warn(
+            f"TILEGRAD_NUM_THREADS={threads} is not a whole number from 1; "
+            f"{_native.get_num_threads()} threads are used",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def show_config() -> None:

@@ -140,6 +140,20 @@ def _accumulate(leaf: Tensor, g: Any, owned: bool = False, create_graph: bool = 
         before._array += array
 
 
+def _checked(replaced: Any, gradient: Tensor) -> Tensor:
+    """What a hook put in the place of ``gradient``."""
+    if isinstance(replaced, np.ndarray):
+        replaced = Tensor(replaced)
+    if not isinstance(replaced, Tensor):
+        raise TypeError(f"a hook must return a tensor or None, not {type(replaced).__name__}")
+    if replaced.shape != gradient.shape:
+        raise RuntimeError(
+            f"a hook returned a gradient of shape {replaced.shape} for one of shape "
+            f"{gradient.shape}"
+        )
+    return replaced
+
+
 class _Helpers:
     """What the native pass asks of Python."""
 
@@ -173,7 +187,7 @@ class _Helpers:
         for hook in list(hooks):
             if hook.index == index:
                 replaced = hook(tensor)
-                tensor = tensor if replaced is None else replaced
+                tensor = tensor if replaced is None else _checked(replaced, tensor)
         return tensor if isinstance(g, Tensor) else tensor._array
 
 

@@ -33,6 +33,10 @@ def _count(text: str) -> int:
     return value
 
 
+#: Endings of the pictures that the demo draws.
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder with MNIST's IDX files")
     parser.add_argument("--epochs", type=_count, help="default: 15, and 2 with --data")
@@ -53,6 +57,10 @@ def run(options: argparse.Namespace) -> int:
     data = _load(options)
     if not options.output.resolve().parent.is_dir():
         raise Failure(f"{options.output}: its folder does not exist")
+    if options.output.is_dir() or options.output.suffix.lower() not in PICTURES:
+        raise Failure(f"{options.output}: expected a file that ends in one of {' '.join(PICTURES)}")
+    if options.seed < 0:
+        raise Failure(f"--seed {options.seed}: expected 0 or more")
 
     import tilegrad as tg
     from tilegrad.demo.report import confusion, confusion_table

@@ -210,7 +210,8 @@ class StateMixin:
 
         Raises:
             TypeError: it is no mapping.
-            RuntimeError: keys (when strict) or shapes do not match; the text lists every one.
+            RuntimeError: keys (when strict) or shapes do not match; the text lists every one, and
+                nothing was changed.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(
@@ -238,7 +239,12 @@ class StateMixin:
                 if hook(module, incompatible) is not None:
                     raise TypeError("a load_state_dict post-hook must return None")
 
-        load(self, "")
+        before = _Contents(self)
+        try:
+            load(self, "")
+        except BaseException:
+            before.restore()
+            raise
         if strict:
             if unexpected:
                 listed = ", ".join(f'"{key}"' for key in unexpected)
@@ -247,11 +253,38 @@ class StateMixin:
                 listed = ", ".join(f'"{key}"' for key in missing)
                 errors.insert(0, f"Missing key(s) in state_dict: {listed}.")
         if errors:
+            before.restore()
             lines = "\n\t".join(errors)
             raise RuntimeError(
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{lines}"
             )
         return IncompatibleKeys(missing, unexpected)
+
+
+class _Contents:
+    """What a module and those in it held, to put back if a state dict turns out not to fit."""
+
+    def __init__(self, module: Any) -> None:
+        self._tables = [
+            (table, dict(table))
+            for part in module.modules()
+            for table in (part._parameters, part._buffers)
+        ]
+        tensors = {id(t): t for _, held in self._tables for t in held.values() if t is not None}
+        self._arrays = [
+            (t, t._array.copy())
+            for t in tensors.values()
+            if not isinstance(t, (UninitializedParameter, UninitializedBuffer))
+        ]
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for table, held in self._tables:
+            table.update(held)
+        for tensor, values in self._arrays:
+            if not np.array_equal(tensor._array, values, equal_nan=True):
+                tensor._array[...] = values
+                tensor._bump_version()
 
 
 def as_array(value: Any) -> np.ndarray[Any, Any]:

@@ -18,7 +18,7 @@ def _embedding(weight: Any, indices: Any, padding_idx: int | None = None) -> Any
 
 def _embedding_grad(y: Any, indices: Any, rows: int, padding_idx: int | None = None) -> Any:
     indices = np.asarray(indices).ravel()
-    y = y.reshape(indices.size, -1)
+    y = y.reshape(indices.size, y.shape[-1])
     if padding_idx is not None:
         kept = indices != padding_idx
         indices, y = indices[kept], y[kept]
