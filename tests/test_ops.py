@@ -135,3 +135,6 @@ def test_all_of_the_table_was_run(request: pytest.FixtureRequest):
         pytest.skip("only part of this file was selected")
     assert EXECUTED["value"] == len(CASES) >= 190
     assert EXECUTED["first"] == EXECUTED["adjoint"] == len(SMOOTH) >= 120
+    without = {row.op for row in SMOOTH if not row.second_order}
+    assert EXECUTED["second"] == sum(row.second_order for row in SMOOTH)
+    assert not without, f"operations without a second-order check: {sorted(without)}"
