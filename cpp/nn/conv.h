@@ -46,11 +46,4 @@ void conv_input_grad(const ConvShape& shape, const Images<T>& g, const T* w, T* 
 template <class T>
 void conv_weight_grad(const ConvShape& shape, const Images<T>& g, const Images<T>& x, T* dw);
 
-// columns (N, C * taps, pixels) of x, and their adjoint. Of the shape, out_channels and groups
-// count for nothing.
-template <class T>
-void unfold(const ConvShape& shape, const Images<T>& x, T* columns);
-template <class T>
-void fold(const ConvShape& shape, const T* columns, T* x);
-
 }  // namespace tilegrad::nn
