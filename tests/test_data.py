@@ -103,10 +103,37 @@ def test_splits():
     (lambda: TensorDataset(X, Y[:3]), "first axis"),
     (lambda: DataLoader(TensorDataset(X), batch_size=0), "batch_size"),
     (lambda: DataLoader(TensorDataset(X), shuffle=True, sampler=[0]), "exclude"),
+    (lambda: train_test_split(Y, test_size=-0.1), "test_size -0.1 must be a fraction from 0 to 1"),
+    (lambda: train_test_split(Y, test_size=1.5), "test_size 1.5 must be a fraction"),
+    (lambda: train_test_split(Y, test_size=float("nan")), "test_size nan"),
+    (lambda: train_test_split(Y, test_size=11), "from 0 to the 10 rows"),
+    (lambda: train_test_split(Y, test_size=-1), "test_size -1 must be from 0"),
+    (lambda: random_split(Y, [12, -2]), "must not be negative"),
+    (lambda: random_split(Y, [2.5, 7.5]), "whole sizes"),
+    (lambda: list(DataLoader([np.ones(2), np.ones(3)], batch_size=2)), r"\(2,\) and \(3,\)"),
 ])  # fmt: skip
 def test_bad_arguments(make, error):
     with pytest.raises(ValueError, match=error):
         make()
+
+
+def test_bad_kinds_of_argument():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(range(5))
+
+    with pytest.raises(TypeError, match="a generator is not read by index; give a dataset"):
+        DataLoader(i for i in range(3))
+    with pytest.raises(TypeError, match="DataLoader: a Stream has no length"):
+        len(DataLoader(Stream()))
+    with pytest.raises(TypeError, match="a generator has no length"):
+        len(DataLoader(Y, sampler=(i for i in range(3))))
+    with pytest.raises(TypeError, match="test_size must be a number, not 'a'"):
+        train_test_split(Y, test_size="a")
+    with pytest.raises(IndexError, match="TensorDataset of 10 entries: index 10"):
+        TensorDataset(Y)[10]
+    with pytest.raises(IndexError, match="Subset: index 2 is out of range for 2 entries"):
+        Subset(Y, [3, 4])[2]
 
 
 # ---- MNIST's files -------------------------------------------------------------------------------

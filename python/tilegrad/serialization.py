@@ -10,10 +10,11 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,6 +22,12 @@ from tilegrad.autograd.tensor import Tensor
 
 #: Under this key the structure of nested states stands in an ``.npz`` file.
 STRUCTURE = "__structure__"
+
+#: What zipfile, zlib, NumPy and the reading of the structure raise for bytes that make no sense.
+BROKEN = (
+    ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, RuntimeError,
+    OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def _is_array(value: Any) -> bool:
@@ -80,20 +87,60 @@ def _unpack(plan: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside ``path`` and move it there."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
+    """Write a file beside ``path`` and move it there; errors name ``path``."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"save: {path} is a folder; expected the name of a file")
+    beside = None
     try:
+        handle, name = tempfile.mkstemp(f"{path.suffix}", f".{path.name}.", path.parent)
+        os.close(handle)
+        beside = Path(name)
         write(beside)
         # mkstemp's files are private; a new file has the rights that the umask leaves
         mask = os.umask(0)
         os.umask(mask)
         beside.chmod(0o666 & ~mask)
         os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise type(error)(error.errno, f"save: {error.strerror}", str(path)) from None
         raise
+
+
+def _names_an_entry(key: Any) -> bool:
+    """Whether a zip file keeps ``key`` as it is, and it is not ours."""
+    return isinstance(key, str) and key.isprintable() and "\\" not in key and key != STRUCTURE
+
+
+def _write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """As ``np.savez``, which refuses some names, with the same bytes every time."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _read_npz(file: IO[bytes]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays by name; raises one of ``BROKEN``."""
+    arrays = {}
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            name = entry.filename.removesuffix(".npy")
+            with archive.open(entry) as stream:
+                if np.lib.format.read_magic(stream) and entry.filename == name:
+                    raise ValueError(f"its entry {name!r} does not end in .npy")
+            with archive.open(entry) as stream:
+                try:
+                    arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+                except ValueError as error:
+                    objects = "Object arrays" in str(error)
+                    kind = "Python objects, not numbers" if objects else f"no array ({error})"
+                    raise ValueError(f"its entry {name!r} holds {kind}") from None
+    return arrays
 
 
 def save(obj: Any, f: str | os.PathLike[str]) -> None:
@@ -106,7 +153,8 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: something in ``obj`` cannot be saved.
-        OSError: the file cannot be written; what was there stays.
+        OSError: the file cannot be written (FileNotFoundError: there is no such folder); what was
+            there stays.
 
     >>> import tempfile, tilegrad as tg
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -119,18 +167,13 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
         _save_safetensors(obj, path)
         return
     flat = isinstance(obj, Mapping) and all(
-        isinstance(key, str) and _is_array(value) for key, value in obj.items()
+        _names_an_entry(key) and _is_array(value) for key, value in obj.items()
     )
     plan = _Plan(flat)
     structure = json.dumps(plan.pack(obj, ""))
     # the structure travels as bytes, so that no pickle is needed
     entries = {**plan.arrays, STRUCTURE: np.frombuffer(structure.encode(), np.uint8)}
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as stream:
-            np.savez(stream, **entries)  # type: ignore[arg-type]
-
-    _write(path, write)
+    _write(path, lambda beside: _write_npz(beside, entries))
 
 
 def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
@@ -146,27 +189,29 @@ def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool
 
     Raises:
         FileNotFoundError: there is no such file.
+        IsADirectoryError: it is a folder.
         ValueError: the file is broken or of another kind.
     """
     path = Path(f)
+    expected = "expected a .npz or .safetensors file"
+    if path.is_dir():
+        raise IsADirectoryError(f"load: {path} is a folder; {expected}")
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a .npz or .safetensors file")
+        raise FileNotFoundError(f"load: {path}: no such file; {expected}")
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            arrays = {name: stored[name] for name in stored.files}
-        text = arrays.pop(STRUCTURE, None)
-        if text is None:
-            return OrderedDict((name, Tensor(array)) for name, array in arrays.items())
-        return _unpack(json.loads(text.tobytes()), arrays)
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path}: not a whole .npz file of arrays ({error}); was it cut short, or written by "
-            "another program?"
-        ) from None
+    with path.open("rb") as file:
+        try:
+            arrays = _read_npz(file)
+            text = arrays.pop(STRUCTURE, None)
+            if text is None:
+                return OrderedDict((name, Tensor(array)) for name, array in arrays.items())
+            return _unpack(json.loads(text.tobytes()), arrays)
+        except BROKEN as error:
+            raise ValueError(
+                f"load: {path}: not a whole .npz file of arrays ({error}); was it cut short, or "
+                "written by another program?"
+            ) from None
 
 
 def _safetensors() -> Any:
@@ -196,7 +241,7 @@ def _load_safetensors(path: Path) -> Any:
     try:
         arrays = library.load_file(str(path))
     except Exception as error:
-        raise ValueError(f"{path}: not a whole .safetensors file ({error})") from None
+        raise ValueError(f"load: {path}: not a whole .safetensors file ({error})") from None
     return OrderedDict((name, Tensor(array)) for name, array in arrays.items())
 
 

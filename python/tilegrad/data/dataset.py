@@ -56,7 +56,10 @@ class TensorDataset(Dataset):
         """Rows by integer, slice or array of integers."""
         if isinstance(index, Tensor):
             index = index._array
-        return tuple(Tensor(np.asarray(t._array[index])) for t in self.tensors)
+        try:
+            return tuple(Tensor(np.asarray(t._array[index])) for t in self.tensors)
+        except IndexError as error:
+            raise IndexError(f"TensorDataset of {len(self)} entries: {error}") from None
 
     def __len__(self) -> int:
         return self.tensors[0].shape[0]
@@ -75,6 +78,8 @@ class Subset(Dataset):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, (int, np.integer)):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"Subset: index {index} is out of range for {len(self)} entries")
             return self.dataset[self.indices[int(index)]]
         return self.dataset[np.asarray(self.indices)[index]]
 
@@ -104,17 +109,20 @@ class ConcatDataset(Dataset):
 
 def _sizes(lengths: Sequence[float], total: int) -> list[int]:
     """Whole sizes from whole sizes or from fractions that sum to 1."""
-    if math.isclose(math.fsum(lengths), 1) and math.fsum(lengths) <= 1:
-        if any(not 0 <= share <= 1 for share in lengths):
-            raise ValueError(f"random_split: fractions {lengths} must be between 0 and 1")
+    if any(not isinstance(n, (int, float, np.integer, np.floating)) for n in lengths):
+        raise TypeError(f"random_split: lengths {list(lengths)} must be numbers")
+    if any(n < 0 for n in lengths):
+        raise ValueError(f"random_split: lengths {list(lengths)} must not be negative")
+    whole = math.fsum(lengths)
+    if math.isclose(whole, 1) and whole <= 1:
         sizes = [math.floor(total * share) for share in lengths]
         for i in range(total - sum(sizes)):
             sizes[i % len(sizes)] += 1
         return sizes
-    if sum(lengths) != total:
+    if whole != total or any(n != int(n) for n in lengths):
         raise ValueError(
-            f"random_split: lengths {list(lengths)} sum to {sum(lengths)}, the dataset has {total} "
-            "entries"
+            f"random_split: lengths {list(lengths)} sum to {whole:g}, the dataset has {total} "
+            "entries; give whole sizes that sum to it, or fractions that sum to 1"
         )
     return [int(n) for n in lengths]
 
@@ -134,6 +142,19 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
     return parts
 
 
+def _test_rows(test_size: Any, total: int) -> int:
+    """How many of ``total`` rows are for tests."""
+    if isinstance(test_size, bool) or not isinstance(
+        test_size, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"train_test_split: test_size must be a number, not {test_size!r}")
+    share = isinstance(test_size, (float, np.floating))
+    if not 0 <= test_size <= (1 if share else total):
+        kind = "a fraction from 0 to 1" if share else f"from 0 to the {total} rows there are"
+        raise ValueError(f"train_test_split: test_size {test_size} must be {kind}")
+    return math.ceil(test_size * total) if share else int(test_size)
+
+
 def train_test_split(
     *arrays: Any, test_size: float = 0.2, shuffle: bool = True, seed: int | None = None,
     generator: Any = None,
@@ -150,6 +171,9 @@ def train_test_split(
     Returns:
         ``train, test`` of the first array, then of the second, and so on.
 
+    Raises:
+        ValueError: the arrays differ in length, or ``test_size`` is out of range.
+
     >>> import numpy as np
     >>> train, test = train_test_split(np.arange(10), test_size=0.3, shuffle=False)
     >>> test
@@ -163,9 +187,7 @@ def train_test_split(
         shapes = ", ".join(str(a.shape) for a in several)
         raise ValueError(f"train_test_split: arrays {shapes} must agree in their first axis")
     total = several[0].shape[0]
-    count = math.ceil(test_size * total) if isinstance(test_size, float) else int(test_size)
-    if not 0 <= count <= total:
-        raise ValueError(f"train_test_split: test_size {test_size} does not fit {total} rows")
+    count = _test_rows(test_size, total)
     order = np.arange(total)
     if shuffle:
         draw = stream(generator) if seed is None else np.random.default_rng(seed)

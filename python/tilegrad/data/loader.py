@@ -19,10 +19,8 @@ def default_collate(batch: Any) -> Any:
     array([1, 3])
     """
     first = batch[0]
-    if isinstance(first, Tensor):
-        return Tensor(np.stack([entry._array for entry in batch]))
-    if isinstance(first, (np.ndarray, np.generic)):
-        return Tensor(np.stack([np.asarray(entry) for entry in batch]))
+    if isinstance(first, (Tensor, np.ndarray, np.generic)):
+        return Tensor(_stack([np.asarray(entry) for entry in batch]))
     if isinstance(first, float):
         return Tensor(np.array(batch, np.float64))
     if isinstance(first, (bool, int)):
@@ -40,6 +38,16 @@ def default_collate(batch: Any) -> Any:
     raise TypeError(
         f"DataLoader: cannot make a batch of {type(first).__name__}; pass collate_fn"
     )
+
+
+def _stack(entries: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    odd = next((entry for entry in entries if entry.shape != entries[0].shape), None)
+    if odd is not None:
+        raise ValueError(
+            f"DataLoader: entries of shapes {entries[0].shape} and {odd.shape} do not make one "
+            "batch; pad them, or pass collate_fn"
+        )
+    return np.stack(entries)
 
 
 class DataLoader:
@@ -87,6 +95,11 @@ class DataLoader:
             raise ValueError("DataLoader: batch_size=None excludes drop_last")
         if isinstance(dataset, IterableDataset) and (shuffle or sampler is not None):
             raise ValueError("DataLoader: an iterable dataset cannot be shuffled or sampled")
+        if not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__getitem__"):
+            raise TypeError(
+                f"DataLoader: a {type(dataset).__name__} is not read by index; give a dataset with "
+                "__getitem__ and __len__, an IterableDataset, or a list"
+            )
         self.dataset = dataset
         self.batch_size = batch_size if batch_sampler is None else None
         self.shuffle = bool(shuffle)
@@ -97,10 +110,16 @@ class DataLoader:
         self.drop_last = drop_last
         self.generator = generator
 
+    def _count(self, counted: Any) -> int:
+        try:
+            return len(counted)
+        except TypeError:
+            raise TypeError(f"DataLoader: a {type(counted).__name__} has no length") from None
+
     def _order(self) -> Any:
         if self.sampler is not None:
             return list(self.sampler)
-        count = len(self.dataset)
+        count = self._count(self.dataset)
         return stream(self.generator).permutation(count) if self.shuffle else np.arange(count)
 
     def _batches(self) -> Iterator[Any]:
@@ -147,8 +166,8 @@ class DataLoader:
 
     def __len__(self) -> int:
         if self.batch_sampler is not None:
-            return len(self.batch_sampler)  # type: ignore[arg-type]
-        count = len(self.sampler) if self.sampler is not None else len(self.dataset)  # type: ignore[arg-type]
+            return self._count(self.batch_sampler)
+        count = self._count(self.dataset if self.sampler is None else self.sampler)
         if self.batch_size is None:
             return count
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
