@@ -167,7 +167,7 @@ def wrong_kernel(name, wrong):
         native = True
         twin = staticmethod(kernels.KERNELS[name].twin)
 
-        def call_native(self, *args, **kwargs):
+        def try_native(self, *args, **kwargs):
             return wrong(*args, **kwargs)
 
     return Wrong()

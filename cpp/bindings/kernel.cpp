@@ -148,6 +148,14 @@ PyObject* kernel_call_native(PyObject* object, PyObject* const* args, Py_ssize_t
                      kwnames);
 }
 
+// As call_native, but NotImplemented where native code leaves the arguments to the twin.
+PyObject* kernel_try_native(PyObject* object, PyObject* const* args, Py_ssize_t nargs,
+                            PyObject* kwnames) {
+  auto* self = reinterpret_cast<KernelObject*>(object);
+  PyObject* result = self->native != nullptr ? self->native(args, nargs, kwnames) : kDeclined;
+  return result == kDeclined ? Py_NewRef(Py_NotImplemented) : result;
+}
+
 PyObject* set_dispatch_hook(PyObject*, PyObject* hook) {
   PyObject* previous = dispatch_hook;
   dispatch_hook = hook == Py_None ? nullptr : Py_NewRef(hook);
@@ -174,6 +182,9 @@ PyGetSetDef kernel_getset[] = {
 PyMethodDef kernel_methods[] = {
     {"call_native", reinterpret_cast<PyCFunction>(slot(kernel_call_native)),
      METH_FASTCALL | METH_KEYWORDS, "Call past the dispatch hook."},
+    {"try_native", reinterpret_cast<PyCFunction>(slot(kernel_try_native)),
+     METH_FASTCALL | METH_KEYWORDS,
+     "The native result, or NotImplemented where the arguments are left to the twin."},
     {"__reduce__", kernel_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,13 +211,16 @@ def _compare(call: Call, got: Outcome) -> float:
     return worst
 
 
-def checked_call(
-    kernel: _native.Kernel, args: Arguments, kwargs: Keywords
-) -> tuple[Any, float]:
-    """Run a kernel natively and compare it with its twin.
+class Checked(NamedTuple):
+    """What a checked call gave."""
 
-    Returns:
-        The native result, and the worst error in units of what is allowed (0 to 1).
+    result: Any
+    error: float  # the worst, in units of what is allowed: 0 to 1
+    native: bool  # False where native code left the arguments to the twin: nothing to compare
+
+
+def checked_call(kernel: _native.Kernel, args: Arguments, kwargs: Keywords) -> Checked:
+    """Run a kernel natively and compare it with its twin.
 
     Raises:
         KernelMismatchError: they differ, or only one of them raises.
@@ -226,14 +229,16 @@ def checked_call(
     try:
         call = Call(kernel, args, kwargs)
     except TypeError:  # arguments that do not fit the signature: the kernel says so
-        return kernel.call_native(*args, **kwargs), 0.0
+        return Checked(kernel.call_native(*args, **kwargs), 0.0, False)
     try:
-        result = kernel.call_native(*args, **kwargs)
+        result = kernel.try_native(*args, **kwargs)
     except Exception as error:
         _expect_same_error(call, error)
         raise
+    if result is NotImplemented:
+        return Checked(kernel.twin(*args, **kwargs), 0.0, False)
     bound = inspect.signature(kernel.twin).bind(*args, **kwargs)
-    return result, _compare(call, outcome(result, dict(bound.arguments)))
+    return Checked(result, _compare(call, outcome(result, dict(bound.arguments))), True)
 
 
 def _expect_same_error(call: Call, error: Exception) -> None:

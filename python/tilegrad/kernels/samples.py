@@ -101,6 +101,11 @@ def _binary(low: float = -4.0, high: float = 4.0) -> Rows:
     return rows
 
 
+def _powers(x: Maker) -> list[Sample]:
+    """The exponents that native code takes, and one that it leaves."""
+    return [call(x.within(0.25, 4, 5, 33), exponent) for exponent in (1, 2.0, -1, 2.5)]
+
+
 def _gradient(*extra: Any, of: Callable[[Array], Array] | None = None) -> Rows:
     """``g`` and the input ``x``, or the result ``y = of(x)``, of the same shape."""
 
@@ -523,7 +528,8 @@ ROWS: dict[str, Rows] = {
     # two arguments
     **dict.fromkeys(["add", "subtract", "multiply", "divide", "maximum", "minimum"], _binary()),
     **dict.fromkeys(["atan2", "hypot", "logaddexp", "copysign"], _binary()),
-    **dict.fromkeys(["remainder", "fmod", "floor_divide", "power"], _binary(0.25, 4)),
+    **dict.fromkeys(["remainder", "fmod", "floor_divide"], _binary(0.25, 4)),
+    "power": _both(_binary(0.25, 4), _powers),
     # one argument
     **dict.fromkeys(["negative", "positive", "absolute", "sign", "square"], _WIDE),
     **dict.fromkeys(["floor", "ceil", "trunc", "round"], _HALVES),
