@@ -117,6 +117,24 @@ def test_check_fails_when_a_kernel_differs(monkeypatch, capsys):
     assert "relu (float32, contiguous)" in text
 
 
+def test_check_counts_what_native_code_declines(capsys):
+    assert main(["check", "-v", "--isa", "portable", "softmax", "sin"]) == 0
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
+    native, declined = map(int, rows["softmax"][4:6])
+    assert native > 0
+    assert declined > 0
+    assert rows["sin"][4] == "0"
+    assert rows["sin"][-1] == "-"
+
+
+def test_check_fails_for_a_kernel_without_samples(monkeypatch, capsys):
+    monkeypatch.delitem(check_command.ROWS, "relu")
+    assert main(["check", "-v", "relu", "exp"]) == 1
+    text = capsys.readouterr().out
+    assert "1 FAILED" in text
+    assert "relu: no sample arguments; add a row to tilegrad.kernels.samples" in text
+
+
 def test_interrupt_is_not_a_traceback(monkeypatch, capsys):
     def interrupted(name):
         raise KeyboardInterrupt
@@ -177,6 +195,49 @@ def test_bench_train_times_equal_work(name, monkeypatch, capsys, tmp_path):
     assert name in capsys.readouterr().out
     record = json.loads(saved.read_text())["train"]
     assert {"eager", "compiled"} <= set(record[0]["microseconds"])
+
+
+@pytest.mark.parametrize("bench", [[], ["conv"], ["gemm"], ["layers"], ["train"]])
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--threads", "99999", "a whole number from 1 to"),
+        ("--threads", "0", "a whole number from 1 to"),
+        ("--rounds", "0", "a whole number from 1, got '0'"),
+        ("--json", "/no/such/folder/a.json", "its folder does not exist"),
+    ],
+)
+def test_bench_refuses_before_it_measures(bench, option, value, expected, capsys):
+    if not bench and option == "--rounds":
+        return  # the overview has no such option
+    with pytest.raises(SystemExit) as leaving:
+        main(["bench", *bench, option, value])
+    assert leaving.value.code == 2
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_argument_alone_is_an_expression(capsys):
+    assert main(["explain", "x", "x:2"]) == 0
+    assert "x" in capsys.readouterr().out
+
+
+def test_too_little_memory_is_one_line(capsys):
+    assert main(["explain", "x", "x:99999999999999"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "not enough memory" in lines[0]
+
+
+def test_threads_are_whole_numbers():
+    before = tg.get_num_threads()
+    for wrong in ("2", 2.5, None, True):
+        with pytest.raises(TypeError, match="set_num_threads: expected a whole number, got"):
+            tg.set_num_threads(wrong)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        tg.set_num_threads(0)
+    with tg.num_threads(2**40):
+        assert tg.get_num_threads() >= 1
+    assert tg.get_num_threads() == before
 
 
 def test_bench_names_what_it_does_not_know(capsys):

@@ -92,11 +92,25 @@ def test_confusion_counts_and_table():
     assert lines[2].split() == ["1", ".", "1", "1", "50.0%"]
 
 
-@pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--batch-size", "-3"], ["--seed", "x"]])
-def test_wrong_numbers_are_usage_errors(arguments):
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--epochs", "0", "a whole number from 1, got '0'"),
+        ("--epochs", "1.5", "a whole number from 1, got '1.5'"),
+        ("--batch-size", "-3", "a whole number from 1"),
+        ("--seed", "x", "a whole number from 0 to"),
+        ("--seed", "-1", "a whole number from 0 to"),
+        ("--output", "no/such.png", "its folder does not exist"),
+        ("--output", ".", "is a folder"),
+    ],
+)
+def test_wrong_values_are_usage_errors(option, value, expected, capsys):
     with pytest.raises(SystemExit) as leaving:
-        main(["demo", *arguments])
+        main(["demo", option, value])
     assert leaving.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"tilegrad demo: error: argument {option}: ")
+    assert expected in last
 
 
 def test_the_demo_learns_to_read(tmp_path, capsys):
@@ -118,10 +132,9 @@ def test_the_demo_reads_a_folder(mnist, tmp_path, capsys):
     assert (tmp_path / "out.png").exists()
 
 
-def test_an_output_that_cannot_be_written(mnist, capsys):
-    missing = str(mnist / "no" / "such.png")
-    assert main(["demo", "--data", str(mnist), "--output", missing]) == 1
-    assert "its folder does not exist" in capsys.readouterr().err
+def test_a_picture_of_an_unknown_kind(mnist, capsys):
+    assert main(["demo", "--data", str(mnist), "--output", str(mnist / "curve.txt")]) == 1
+    assert "expected a file that ends in one of .png" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named_with_its_cure(monkeypatch, capsys):

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #include "runtime/cpu.h"
@@ -96,7 +97,9 @@ struct Job {
 class Pool {
  public:
   void run(Job& job, int helpers) {
-    while (static_cast<int>(workers_) < helpers) start_worker();
+    while (workers_ < helpers && start_worker()) {
+    }
+    helpers = std::min(helpers, workers_);  // the others' runs are found by who is done early
     const uint64_t number = ((state_.load(std::memory_order_relaxed) >> 16) + 1) << 16;
     job_ = &job;
     left_.store(0, std::memory_order_relaxed);
@@ -121,9 +124,15 @@ class Pool {
   std::mutex busy;  // held by the one caller that uses the pool
 
  private:
-  void start_worker() {
-    std::thread([this] { serve(); }).detach();
+  // False when the system has no more threads to give.
+  bool start_worker() {
+    try {
+      std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      return false;
+    }
     ++workers_;
+    return true;
   }
 
   [[noreturn]] void serve() {

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tilegrad import _native
+
+
+def _whole(threads: int) -> int:
+    """A number of threads as the extension takes it; beyond any machine means all there are."""
+    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
+        raise TypeError(f"set_num_threads: expected a whole number, got {threads!r}")
+    return min(operator.index(threads), 2**31 - 1)
 
 
 def set_num_threads(threads: int) -> None:
@@ -16,8 +24,9 @@ def set_num_threads(threads: int) -> None:
 
     Raises:
         ValueError: ``threads`` is less than 1.
+        TypeError: it is no whole number.
     """
-    _native.set_num_threads(threads)
+    _native.set_num_threads(_whole(threads))
 
 
 def get_num_threads() -> int:
@@ -34,7 +43,7 @@ def get_num_threads() -> int:
 def num_threads(threads: int) -> Iterator[None]:
     """Limit the threads inside a ``with`` block."""
     before = _native.get_num_threads()
-    _native.set_num_threads(threads)
+    set_num_threads(threads)
     try:
         yield
     finally:

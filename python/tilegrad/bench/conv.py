@@ -27,6 +27,7 @@ from tilegrad.bench.measure import (
     set_threads,
     table,
 )
+from tilegrad.cli.arguments import add_measuring_arguments
 
 
 @dataclass(frozen=True)
@@ -161,13 +162,11 @@ def import_torch() -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``tilegrad bench conv`` and ``bench/conv.py``."""
-    parser.add_argument("--threads", type=int, default=1, help="for everyone alike (default: 1)")
     parser.add_argument(
         "--batch", type=int, nargs="*", default=[], metavar="N",
         help="also the layers of four small networks at these batch sizes",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=20, help="interleaved samples (default: 20)")
-    parser.add_argument("--json", metavar="FILE", help="write every figure there")
+    add_measuring_arguments(parser, rounds=20)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from tilegrad import _native, kernels
 from tilegrad.bench import measure
+from tilegrad.cli.arguments import add_measuring_arguments, output_file
 
 HELP = """\
 Compare matrix products with NumPy, PyTorch and JAX, size by size: GFLOP/s, share of the peak that
@@ -77,13 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"comma-separated: n, mxnxk, or a set of {', '.join(SETS)} (default: square,odd)",
     )
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="f32")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--layout", choices=("nn", "nt", "tn", "tt"), default="nn")
     parser.add_argument("--vs", default="numpy,torch", help="numpy, torch, jax (those installed)")
-    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--isa", choices=_native.available_isas(), help="force an instruction set")
-    parser.add_argument("--json", metavar="F", help="write the measurements")
-    parser.add_argument("--plot", metavar="F.png", help="draw GFLOP/s over the square sizes")
+    add_measuring_arguments(parser, rounds=20)
+    parser.add_argument(
+        "--plot", type=output_file, metavar="F.png", help="draw GFLOP/s over the square sizes"
+    )
 
 
 def parse_sizes(text: str) -> list[tuple[int, int, int]]:

@@ -26,6 +26,7 @@ from tilegrad.bench.measure import (
     set_threads,
     table,
 )
+from tilegrad.cli.arguments import add_measuring_arguments
 
 Function = Callable[[], object]
 
@@ -133,9 +134,7 @@ def layer_norm(rows: int, size: int, torch: Any) -> Layer:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``tilegrad bench layers`` and ``bench/layers.py``."""
-    parser.add_argument("--threads", type=int, default=1, help="for everyone alike (default: 1)")
-    parser.add_argument("--rounds", type=int, default=20, help="interleaved samples (default: 20)")
-    parser.add_argument("--json", metavar="FILE", help="write every figure there")
+    add_measuring_arguments(parser, rounds=20)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +25,7 @@ from tilegrad.bench.measure import (
     table,
 )
 from tilegrad.bench.overview import optional
+from tilegrad.cli.arguments import add_measuring_arguments
 
 HELP = """\
 Time whole training steps (forward, loss, backward, optimizer) of small networks, eager and compiled
@@ -299,13 +299,11 @@ def contenders(work: Workload, peers: Sequence[str]) -> dict[str, Step]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, default=1, help="for all libraries; default: 1")
     parser.add_argument(
         "--vs", default="torch", help=f"of {','.join(PEERS)}, those installed; default: torch"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="workloads whose name has TEXT")
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also save the figures as JSON")
+    add_measuring_arguments(parser, rounds=30)
 
 
 def measure(work: Workload, peers: Sequence[str], rounds: int) -> dict[str, Any]:

@@ -84,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Failure as failure:
         print(f"tilegrad {options.command}: {failure}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"tilegrad {options.command}: not enough memory: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\ntilegrad {options.command}: interrupted", file=sys.stderr)
         return 130

@@ -6,9 +6,9 @@ import argparse
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
+from tilegrad.cli import arguments
 from tilegrad.cli.failure import Failure
 
 HELP = """\
@@ -30,8 +30,12 @@ def benches() -> Iterator[tuple[str, ModuleType]]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, nargs="+", metavar="N", help="default: 1 and all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also save the figures as JSON")
+    parser.add_argument(
+        "--threads", type=arguments.threads, nargs="+", metavar="N", help="default: 1 and all"
+    )
+    parser.add_argument(
+        "--json", type=arguments.output_file, metavar="FILE", help="also save the figures as JSON"
+    )
     parser.set_defaults(run_bench=_overview)
     names = parser.add_subparsers(metavar="[NAME]", title="benches with options of their own")
     for name, module in benches():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tilegrad.cli import arguments
 from tilegrad.cli.failure import Failure, need
 
 if TYPE_CHECKING:
@@ -25,26 +26,24 @@ t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, as they are or gzipped.
 The packages it needs come with: pip install "tilegrad[demo]" """
 
 
-def _count(text: str) -> int:
-    """A whole number from 1 on."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
-
-
 #: Endings of the pictures that the demo draws.
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder with MNIST's IDX files")
-    parser.add_argument("--epochs", type=_count, help="default: 15, and 2 with --data")
-    parser.add_argument("--batch-size", type=_count, default=32, metavar="N", help="default: 32")
-    parser.add_argument("--seed", type=int, default=1, help="of weights, split and order: 1")
+    parser.add_argument(
+        "--epochs", type=arguments.count, metavar="N", help="default: 15, and 2 with --data"
+    )
+    parser.add_argument(
+        "--batch-size", type=arguments.count, default=32, metavar="N", help="default: 32"
+    )
+    parser.add_argument(
+        "--seed", type=arguments.seed, default=1, metavar="N", help="of weights, split and order: 1"
+    )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=arguments.output_file,
         default=Path("tilegrad-demo.png"),
         metavar="FILE.png",
         help="the picture; default: tilegrad-demo.png",
@@ -54,13 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     tqdm = need("tqdm", "tqdm", "demo").tqdm
     need("matplotlib", "matplotlib", "demo")
-    data = _load(options)
-    if not options.output.resolve().parent.is_dir():
-        raise Failure(f"{options.output}: its folder does not exist")
-    if options.output.is_dir() or options.output.suffix.lower() not in PICTURES:
+    if options.output.suffix.lower() not in PICTURES:
         raise Failure(f"{options.output}: expected a file that ends in one of {' '.join(PICTURES)}")
-    if options.seed < 0:
-        raise Failure(f"--seed {options.seed}: expected 0 or more")
+    data = _load(options)
 
     import tilegrad as tg
     from tilegrad.demo.report import confusion, confusion_table

@@ -11,7 +11,7 @@ import numpy as np
 
 from tilegrad.autograd import engine
 from tilegrad.autograd.modes import enable_grad
-from tilegrad.autograd.tensor import Array
+from tilegrad.autograd.tensor import Array, edge_of
 from tilegrad.calculus.finding import local_structure, simplified
 from tilegrad.explanation import algebra
 from tilegrad.explanation.convert import Converter, NoMatrixFormError, as_matrix, matrix_shape
@@ -203,7 +203,7 @@ def gradients_of(
         names[id(cotangent._step)] = COTANGENT
     targets = [symbols[name] for name in wanted]
     if out._requires_grad:
-        found = engine.run([(out._node, cotangent)], targets=targets, retain_graph=True)
+        found = engine.run([(edge_of(out), cotangent)], targets=targets, retain_graph=True)
     else:
         found = [None] * len(targets)
     values = {name: symbol._array for name, symbol in symbols.items()}
