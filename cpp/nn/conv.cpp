@@ -48,7 +48,8 @@ void set_strides(Correlation<T>& c, int64_t channels, const int64_t (&size)[kSpa
 }
 
 // The taps of one axis that reach image pixels of residue r modulo the stride s. Pixel s q + r and
-// tap t meet in output (s q + r + low - t d) / s, if that is whole: q + shift.
+// tap t meet in output (s q + r + low - t d) / s, if that is whole: q + shift. The last tap comes
+// first, so that shifts rise as they do in the forward direction.
 struct Phase {
   Axis axis;
   std::vector<int64_t> kept;
@@ -60,7 +61,7 @@ Phase phase_of(const ConvShape& shape, int i, int64_t residue) {
   phase.axis.input = shape.output[i];
   phase.axis.output = (shape.image[i] - residue + s - 1) / s;
   phase.axis.stride = 1;
-  for (int64_t t = 0; t < shape.kernel[i]; ++t) {
+  for (int64_t t = shape.kernel[i]; t-- > 0;) {
     const int64_t at = residue + shape.low[i] - t * shape.dilation[i];
     if (at % s != 0) continue;
     phase.axis.shift.push_back(at / s);

@@ -113,62 +113,83 @@ int square_taps(const std::vector<int64_t>& offsets, const WindowLayout& layout)
 }
 
 template <class T>
-void copy_window(const Axis (&axes)[kSpatial], const WindowLayout& layout, const Box& box,
-                 int64_t channels, const Images<T>& from, T* copy) {
+std::vector<WindowPiece> window_pieces(const Axis (&axes)[kSpatial], const WindowLayout& layout,
+                                       const Box& box, const Images<T>& from) {
   const Axis &z = axes[0], &y = axes[1], &x = axes[2];
   const int64_t depth = box.size[0] + z.span, height = box.size[1] + y.span;
   const int64_t width = box.size[2] + x.span;
-  const auto image_row = [&](const T* plane, int y_class, int x_class, T* to) {
-    const Inside rows = inside(y, y_class, box.begin[1], height);
-    const Inside columns = inside(x, x_class, box.begin[2], width);
-    const int64_t y0 =
-        (box.begin[1] + y.first) * y.stride + y.residue[static_cast<size_t>(y_class)];
-    const int64_t x0 =
-        (box.begin[2] + x.first) * x.stride + x.residue[static_cast<size_t>(x_class)];
-    const int64_t count = columns.end - columns.begin;
-    if (rows.begin == rows.end || count == 0) {
-      set_zero(to, height * layout.row + layout.shared);
-      return;
-    }
-    // Zeros before the first pixel; then each row's pixels and the zeros up to the next one's.
-    T* const at = to + rows.begin * layout.row + columns.begin;
-    set_zero(to, at - to);
-    const T* source = plane + (y0 + rows.begin * y.stride) * from.pixel[1] +
-                      (x0 + columns.begin * x.stride) * from.pixel[2];
-    conv_kernels<T>().rows_to_window(rows.end - rows.begin, count, source, y.stride * from.pixel[1],
-                                     x.stride * from.pixel[2], at, layout.row,
-                                     layout.row - columns.begin);
-    set_zero(to + rows.end * layout.row, (height - rows.end) * layout.row + layout.shared);
+  const auto first_pixel = [&](int i, int cls, int64_t at) {  // position `at` of a class
+    const Axis& axis = axes[i];
+    return (box.begin[i] + axis.first + at) * axis.stride + axis.residue[static_cast<size_t>(cls)];
   };
-  for (int64_t n = 0; n < box.images; ++n) {
-    for (int64_t c = 0; c < channels; ++c) {
-      const T* source = from.data + (box.image + n) * from.batch + c * from.channel;
-      T* const target = copy + n * layout.image + c * layout.channel;
-      for (int z_of = 0; z_of < z.classes(); ++z_of) {
-        const Inside slices = inside(z, z_of, box.begin[0], depth);
-        const int64_t z0 =
-            (box.begin[0] + z.first) * z.stride + z.residue[static_cast<size_t>(z_of)];
-        for (int64_t u = 0; u < depth; ++u) {
-          T* slice = target + (z_of * layout.depth + u) * layout.slice;
-          if (u < slices.begin || u >= slices.end) {
-            set_zero(slice, layout.slice);
-            continue;
+  std::vector<WindowPiece> pieces;
+  for (int z_of = 0; z_of < z.classes(); ++z_of) {
+    const Inside slices = inside(z, z_of, box.begin[0], depth);
+    for (int64_t u = 0; u < depth; ++u) {
+      const int64_t slice = (z_of * layout.depth + u) * layout.slice;
+      for (int y_of = 0; y_of < y.classes(); ++y_of) {
+        const Inside rows = inside(y, y_of, box.begin[1], height);
+        for (int x_of = 0; x_of < x.classes(); ++x_of) {
+          const Inside columns = inside(x, x_of, box.begin[2], width);
+          WindowPiece piece{};
+          piece.to = slice + (y_of * x.classes() + x_of) * layout.plane;
+          piece.count = columns.end - columns.begin;
+          if (u < slices.begin || u >= slices.end || rows.begin == rows.end || piece.count == 0) {
+            piece.zeros_before = height * layout.row + layout.shared;
+          } else {
+            piece.rows = rows.end - rows.begin;
+            piece.zeros_before = rows.begin * layout.row + columns.begin;
+            piece.zeros_behind = (height - rows.end) * layout.row + layout.shared;
+            piece.from_row = y.stride * from.pixel[1];
+            piece.from_pixel = x.stride * from.pixel[2];
+            piece.from = first_pixel(0, z_of, u) * from.pixel[0] +
+                         first_pixel(1, y_of, rows.begin) * from.pixel[1] +
+                         first_pixel(2, x_of, columns.begin) * from.pixel[2];
+            piece.last = layout.row - columns.begin;
           }
-          const T* plane = source + (z0 + u * z.stride) * from.pixel[0];
-          for (int y_of = 0; y_of < y.classes(); ++y_of) {
-            for (int x_of = 0; x_of < x.classes(); ++x_of) {
-              image_row(plane, y_of, x_of, slice + (y_of * x.classes() + x_of) * layout.plane);
-            }
-          }
+          pieces.push_back(piece);
         }
       }
     }
   }
+  return pieces;
 }
 
-template void copy_window<float>(const Axis (&)[kSpatial], const WindowLayout&, const Box&, int64_t,
-                                 const Images<float>&, float*);
-template void copy_window<double>(const Axis (&)[kSpatial], const WindowLayout&, const Box&,
-                                  int64_t, const Images<double>&, double*);
+template <class T>
+void copy_channels(const std::vector<WindowPiece>& pieces, const WindowLayout& layout,
+                   int64_t channels, const T* from, int64_t from_channel, T* copy) {
+  const auto& kernels = conv_kernels<T>();
+  for (int64_t c = 0; c < channels; ++c, from += from_channel, copy += layout.channel) {
+    for (const WindowPiece& piece : pieces) {
+      T* const to = copy + piece.to;
+      set_zero(to, piece.zeros_before);
+      if (piece.rows == 0) continue;
+      T* const pixels = to + piece.zeros_before;
+      kernels.rows_to_window(piece.rows, piece.count, from + piece.from, piece.from_row,
+                             piece.from_pixel, pixels, layout.row, piece.last);
+      set_zero(pixels + (piece.rows - 1) * layout.row + piece.last, piece.zeros_behind);
+    }
+  }
+}
+
+template <class T>
+void copy_window(const std::vector<WindowPiece>& pieces, const WindowLayout& layout, const Box& box,
+                 int64_t channels, const Images<T>& from, T* copy) {
+  for (int64_t n = 0; n < box.images; ++n) {
+    copy_channels(pieces, layout, channels, from.data + (box.image + n) * from.batch, from.channel,
+                  copy + n * layout.image);
+  }
+}
+
+#define TILEGRAD_WINDOW(T)                                                                         \
+  template std::vector<WindowPiece> window_pieces<T>(const Axis(&)[kSpatial], const WindowLayout&, \
+                                                     const Box&, const Images<T>&);                \
+  template void copy_channels<T>(const std::vector<WindowPiece>&, const WindowLayout&, int64_t,    \
+                                 const T*, int64_t, T*);                                           \
+  template void copy_window<T>(const std::vector<WindowPiece>&, const WindowLayout&, const Box&,   \
+                               int64_t, const Images<T>&, T*);
+TILEGRAD_WINDOW(float)
+TILEGRAD_WINDOW(double)
+#undef TILEGRAD_WINDOW
 
 }  // namespace tilegrad::nn

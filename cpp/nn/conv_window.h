@@ -65,9 +65,29 @@ std::vector<int64_t> window_offsets(const Axis (&axes)[kSpatial], const WindowLa
 // K if the taps of one channel are K x K and their offsets one element and one row apart; else 0.
 int square_taps(const std::vector<int64_t>& offsets, const WindowLayout& layout);
 
-// Fills the copy for one box of output pixels.
+// What fills a part of one channel's copy, in elements: zeros, then rows of pixels, each with zeros
+// up to the next one's first pixel, then zeros.
+struct WindowPiece {
+  int64_t to, zeros_before, zeros_behind;  // the part's beginning in the channel's copy
+  int64_t from;                            // the first pixel, from the channel's first one
+  int64_t rows, count;                     // of pixels; all else is zeros where rows is 0
+  int64_t from_row, from_pixel;            // strides of the image
+  int64_t last;                            // elements of the last row
+};
+
+// The pieces of every channel of one box; of the box's place in the batch they know nothing.
 template <class T>
-void copy_window(const Axis (&axes)[kSpatial], const WindowLayout& layout, const Box& box,
+std::vector<WindowPiece> window_pieces(const Axis (&axes)[kSpatial], const WindowLayout& layout,
+                                       const Box& box, const Images<T>& from);
+
+// Fills `channels` channels of one image's copy; `from` is the first one's first pixel.
+template <class T>
+void copy_channels(const std::vector<WindowPiece>& pieces, const WindowLayout& layout,
+                   int64_t channels, const T* from, int64_t from_channel, T* copy);
+
+// Fills the copy of a box's images.
+template <class T>
+void copy_window(const std::vector<WindowPiece>& pieces, const WindowLayout& layout, const Box& box,
                  int64_t channels, const Images<T>& from, T* copy);
 
 }  // namespace tilegrad::nn

@@ -20,6 +20,11 @@ constexpr int64_t kWeightBytes = 4 << 20;
 // Multiply-adds that are worth a thread: some 10 us.
 constexpr double kGrain = 5e5;
 
+// A convolution by planes: elements of windows for each task, some 10 us; and of those that are
+// copied at a time, a third of the first-level cache.
+constexpr int64_t kPlanesElements = 1 << 15;
+constexpr int64_t kRoundElements = 1 << 12, kMostRound = 32;
+
 // Weights per pixel tile from which each tile, not each box, asks for interrupts: some 20 us.
 constexpr int64_t kLongTile = 1 << 16;
 
@@ -40,8 +45,9 @@ struct Plan {
   int64_t boxes[1 + kSpatial] = {};  // along images, z, y, x
   WindowLayout layout{};
   std::vector<int64_t> offsets, panel_offsets;
-  PixelTiles tiles;  // of a box of the largest size
-  int square = 0;    // see ConvPlane
+  PixelTiles tiles;                 // of a box of the largest size
+  std::vector<WindowPiece> pieces;  // of every box, where boxes are whole planes
+  int square = 0;                   // see ConvPlane
 
   explicit Plan(const Correlation<T>& correlation) : c(correlation) {
     mode = direct() ? kDirect : kFlat;
@@ -59,6 +65,8 @@ struct Plan {
   int64_t row_begin(int64_t tile) const { return c.rows * tile / row_tiles; }
   bool through_scratch() const { return c.to_pixel[2] != 1; }
   bool by_planes() const { return mode == kFlat && c.rows == 1 && depth <= simd::kConvChain; }
+  bool whole_boxes() const { return boxes[1] * boxes[2] * boxes[3] == 1; }  // as to pixels
+  bool whole_planes() const { return by_planes() && whole_boxes(); }
   int64_t tasks() const { return boxes[0] * boxes[1] * boxes[2] * boxes[3]; }
 
   // A 1x1 kernel that reads every pixel in order needs no copy.
@@ -178,6 +186,7 @@ struct Plan {
     } else {
       layout = window_layout(c.axes, largest, c.channels, lanes());
       offsets = window_offsets(c.axes, layout, c.channels);
+      if (whole_boxes()) pieces = window_pieces(c.axes, layout, largest, c.from);
     }
     if (mode == kDense) {
       for (int64_t p = 0; p < depth; ++p) panel_offsets.push_back(p * lanes());
@@ -314,7 +323,11 @@ void run_box(const Plan<T>& plan, int64_t task, int64_t group, int64_t first, in
   if (direct) {
     x = from.data + box.image * from.batch + box.begin[2];
   } else {
-    copy_window(c.axes, plan.layout, box, c.channels, from, window.as<T>());
+    const std::vector<WindowPiece> own = plan.pieces.empty()
+                                             ? window_pieces(c.axes, plan.layout, box, from)
+                                             : std::vector<WindowPiece>();
+    copy_window(plan.pieces.empty() ? own : plan.pieces, plan.layout, box, c.channels, from,
+                window.as<T>());
   }
   const int64_t lanes = plan.lanes();
   const runtime::Scratch panel_scratch(sizeof(T) *
@@ -340,6 +353,51 @@ void run_box(const Plan<T>& plan, int64_t task, int64_t group, int64_t first, in
   if (through_scratch) spread_pixels(c, box, rows, y, to);
 }
 
+// One output channel for each group, and whole planes fit a window: with so little work for each
+// plane, all that planes share is found once for a run of them.
+template <class T>
+void correlate_planes(const Plan<T>& plan) {
+  const Correlation<T>& c = plan.c;
+  const Box box = plan.box(0);
+  const runtime::Scratch scratch(sizeof(T) * static_cast<size_t>(c.groups * plan.depth + 1));
+  T* const weights = scratch.as<T>();
+  for (int64_t group = 0; group < c.groups; ++group) {
+    c.pack(c.context, group, 0, 1, weights + group * plan.depth);
+  }
+  // A round of planes is copied before the first one is read: loads that overlap several stores
+  // wait until these have left for the cache (four times slower at 8 x 8 pixels).
+  const int64_t elements = plan.layout.channel * c.channels;
+  const int64_t round = std::clamp<int64_t>(kRoundElements / elements, 1, kMostRound);
+  const int64_t planes = c.batch * c.groups;
+  const int64_t step = round * std::max<int64_t>(1, kPlanesElements / (round * elements));
+  runtime::parallel_for(ceil_div(planes, step), plan.threads, [&](int64_t task) {
+    const runtime::Scratch windows(sizeof(T) *
+                                   static_cast<size_t>(round * elements + plan.layout.elements));
+    const runtime::Scratch result(sizeof(T) *
+                                  static_cast<size_t>(plan.through_scratch() ? plan.pixels() : 1));
+    const int64_t end = std::min(planes, (task + 1) * step);
+    for (int64_t first = task * step; first < end; first += round) {
+      if (runtime::interrupted()) return;
+      const int64_t last = std::min(end, first + round);
+      T* window = windows.as<T>();
+      for (int64_t plane = first; plane < last; ++plane, window += elements) {
+        const T* from = c.from.data + plane / c.groups * c.from.batch +
+                        plane % c.groups * c.channels * c.from.channel;
+        copy_channels(plan.pieces, plan.layout, c.channels, from, c.from.channel, window);
+      }
+      window = windows.as<T>();
+      for (int64_t plane = first; plane < last; ++plane, window += elements) {
+        const int64_t group = plane % c.groups;
+        T* const to = c.to + plane / c.groups * c.to_batch + group * c.to_channel;
+        T* const y = plan.through_scratch() ? result.as<T>() : to;
+        run_planes(plan, box, window, weights + group * plan.depth,
+                   c.bias != nullptr ? c.bias[group] : T(0), y);
+        if (plan.through_scratch()) spread_pixels(c, box, 1, y, to);
+      }
+    }
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -347,6 +405,7 @@ void correlate(const Correlation<T>& c) {
   if (c.batch == 0 || c.groups == 0 || c.rows == 0) return;
   const Plan<T> plan(c);
   if (plan.pixels() == 0) return;
+  if (plan.whole_planes()) return correlate_planes(plan);
   const int64_t tile_bytes =
       std::max<int64_t>(1, plan.depth * ceil_div(c.rows, plan.row_tiles) * int64_t{sizeof(T)});
   const int64_t group_bytes = tile_bytes * plan.row_tiles;

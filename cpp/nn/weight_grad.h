@@ -48,6 +48,7 @@ struct WeightGrad {
   int64_t box_pixels(int64_t width) const;
   void choose_boxes(int64_t wanted);
   int64_t box_count() const { return boxes[0] * boxes[1] * boxes[2] * boxes[3]; }
+  bool whole_planes() const { return boxes[1] * boxes[2] * boxes[3] == 1; }  // as boxes
   Box box(int64_t index) const;
   static int64_t volume(const Box& box) {
     return box.images * box.size[0] * box.size[1] * box.size[2];

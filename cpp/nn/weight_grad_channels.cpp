@@ -100,11 +100,12 @@ struct Channels {
     t.offsets = at.data();
     t.y_stride = lanes;
     t.accumulate = true;
+    const std::vector<WindowPiece> pieces = window_pieces(plan.axes, layout, box, plan.x);
     for (int64_t block = first; block < last; ++block) {
       const int64_t channels = block_channels(block);
       Images<T> from = plan.x;
       from.data += (group * plan.channels + block * lanes) * from.channel;
-      copy_window(plan.axes, layout, box, channels, from, window.as<T>());
+      copy_window(pieces, layout, box, channels, from, window.as<T>());
       for (int64_t n = 0; n < box.images; ++n) {
         plan.kernels.transpose(channels, layout.channel, window.as<T>() + n * layout.image,
                                layout.channel, turned.as<T>() + n * layout.channel * lanes, lanes);

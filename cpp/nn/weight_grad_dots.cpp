@@ -14,7 +14,8 @@ struct Dots {
   bool in_place;  // no window: pointwise
   WindowLayout layout;
   std::vector<int64_t> offsets;
-  bool square = false;  // one row of 3 x 3 columns
+  bool square = false;              // one row of 3 x 3 columns
+  std::vector<WindowPiece> pieces;  // of every box, where boxes are whole planes
 
   explicit Dots(const WeightGrad<T>& p) : plan(p), in_place(p.pointwise()), layout{} {
     if (in_place) {
@@ -22,6 +23,7 @@ struct Dots {
     } else {
       layout = window_layout(plan.axes, plan.largest, plan.channels, plan.kernels.width);
       offsets = window_offsets(plan.axes, layout, plan.channels);
+      if (plan.whole_planes()) pieces = window_pieces(plan.axes, layout, plan.largest, plan.x);
       square = plan.rows == 1 && plan.columns == 9 && square_taps(offsets, layout) == 3;
     }
   }
@@ -37,7 +39,10 @@ struct Dots {
       right.data += box.image * right.batch;
       for (int i = 0; i < kSpatial; ++i) right.data += box.begin[i] * right.pixel[i];
     } else {
-      copy_window(plan.axes, layout, box, plan.channels, right, window.as<T>());
+      const std::vector<WindowPiece> own = pieces.empty()
+                                               ? window_pieces(plan.axes, layout, box, right)
+                                               : std::vector<WindowPiece>();
+      copy_window(pieces.empty() ? own : pieces, layout, box, plan.channels, right, window.as<T>());
       right = {window.as<T>(), layout.image, layout.channel, {layout.slice, layout.row, 1}};
     }
     simd::ConvDot<T> dot{};

@@ -37,6 +37,16 @@ TILEGRAD_INLINE void each_of(const F& f) {
   each<M>([&](auto i) TILEGRAD_ALWAYS { each<N>([&](auto j) TILEGRAD_ALWAYS { f(i, j); }); });
 }
 
+// How many rows' weights the multiply-adds read from memory themselves, instead of a splat for all
+// vectors of a row: fewer instructions, but a load for each vector. Loads must stay below two for
+// each pair of multiply-adds, which leaves two rows with splats. A core whose other hyperthread is
+// busy is bound by instructions: there it won a sixth, at tiles of 14 x 2; at 4 or more vectors it
+// lost.
+template <class T, int MR, int NV>
+constexpr int conv_read_rows() {
+  return Vec<T>::reads_factor && (NV == 2 || NV == 3) && MR > 2 ? MR - 2 : 0;
+}
+
 template <class T, int MR, int NV>
 void conv_tile(const ConvTile<T>& t) {
   using V = Vec<T>;
@@ -55,8 +65,12 @@ void conv_tile(const ConvTile<T>& t) {
       V row[NV];
       each<NV>([&](auto j) TILEGRAD_ALWAYS { row[j] = V::load(x + j * W); });
       each<MR>([&](auto i) TILEGRAD_ALWAYS {
-        const V weight = V::splat(w[i]);
-        each<NV>([&](auto j) TILEGRAD_ALWAYS { sum[i][j] = V::fma(weight, row[j], sum[i][j]); });
+        if constexpr (i < conv_read_rows<T, MR, NV>()) {
+          each<NV>([&](auto j) TILEGRAD_ALWAYS { sum[i][j] = V::fma(w + i, row[j], sum[i][j]); });
+        } else {
+          const V weight = V::splat(w[i]);
+          each<NV>([&](auto j) TILEGRAD_ALWAYS { sum[i][j] = V::fma(weight, row[j], sum[i][j]); });
+        }
       });
     }
     if (done > 0) {
@@ -194,9 +208,10 @@ TILEGRAD_INLINE void conv_plane_rows(const ConvPlane<T>& c, const T* x, T* y, in
 }
 
 // The same for K x K taps one row and one column apart: a loaded vector serves the taps of a column
-// in all rows that see it.
-template <class T, int K, int R>
-TILEGRAD_INLINE void conv_plane_square(const ConvPlane<T>& c, const T* x, T* y, int lanes) {
+// in all rows that see it. `weight(tap)` is a splat.
+template <class T, int K, int R, class Weight>
+TILEGRAD_INLINE void conv_plane_square(const ConvPlane<T>& c, const Weight& weight, const T* x,
+                                       T* y, int lanes) {
   using V = Vec<T>;
   V sum[R];
 #pragma GCC unroll 4
@@ -209,7 +224,7 @@ TILEGRAD_INLINE void conv_plane_square(const ConvPlane<T>& c, const T* x, T* y, 
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
         if (row < r || row - r >= K) continue;
-        sum[r] = V::fma(V::splat(c.weights[(row - r) * K + column]), value, sum[r]);
+        sum[r] = V::fma(weight((row - r) * K + column), value, sum[r]);
       }
     }
   }
@@ -224,35 +239,46 @@ TILEGRAD_INLINE void conv_plane_square(const ConvPlane<T>& c, const T* x, T* y, 
   }
 }
 
-template <class T, int R>
-TILEGRAD_INLINE void conv_plane_any(const ConvPlane<T>& c, const T* x, T* y, int lanes) {
-  if (c.square == 3) {
-    conv_plane_square<T, 3, R>(c, x, y, lanes);
-  } else if (c.square == 5) {
-    conv_plane_square<T, 5, R>(c, x, y, lanes);
-  } else {
-    conv_plane_rows<T, R>(c, x, y, lanes);
+// block(Constant<R>, x, y, lanes) for all vectors of R rows at a time, from row v on while there
+// are as many; returns the first row left.
+template <class T, int R, class Block>
+TILEGRAD_INLINE int64_t conv_plane_blocks(const ConvPlane<T>& c, int64_t v, const Block& block) {
+  constexpr int W = Vec<T>::width;
+  for (; v + R <= c.rows; v += R) {
+    const T* x = c.x + v * c.x_row;
+    T* y = c.y + v * c.y_row;
+    for (int64_t u = 0; u < c.width; u += W) {
+      block(Constant<R>(), x + u, y + u, c.width - u < W ? static_cast<int>(c.width - u) : W);
+    }
   }
+  return v;
+}
+
+template <class T, class Block>
+TILEGRAD_INLINE void conv_plane_walk(const ConvPlane<T>& c, const Block& block) {
+  const int64_t fours = conv_plane_blocks<T, 4>(c, 0, block);
+  const int64_t pairs = conv_plane_blocks<T, 2>(c, fours, block);
+  conv_plane_blocks<T, 1>(c, pairs, block);
 }
 
 template <class T>
 void conv_plane(const ConvPlane<T>& c) {
-  constexpr int W = Vec<T>::width;
-  for (int64_t v = 0; v < c.rows;) {
-    const int64_t left = c.rows - v;
-    const T* x = c.x + v * c.x_row;
-    T* y = c.y + v * c.y_row;
-    for (int64_t u = 0; u < c.width; u += W) {
-      const int lanes = c.width - u < W ? static_cast<int>(c.width - u) : W;
-      if (left >= 4) {
-        conv_plane_any<T, 4>(c, x + u, y + u, lanes);
-      } else if (left >= 2) {
-        conv_plane_any<T, 2>(c, x + u, y + u, lanes);
-      } else {
-        conv_plane_any<T, 1>(c, x + u, y + u, lanes);
-      }
-    }
-    v += left >= 4 ? 4 : left >= 2 ? 2 : 1;
+  using V = Vec<T>;
+  if (c.square == 3) {
+    V weights[9];  // y may be w for all the compiler knows: keep them from being read again
+    each<9>([&](auto i) TILEGRAD_ALWAYS { weights[i] = V::splat(c.weights[i]); });
+    const auto weight = [&](int tap) TILEGRAD_ALWAYS { return weights[tap]; };
+    conv_plane_walk(c, [&](auto rows, const T* x, T* y, int lanes) TILEGRAD_ALWAYS {
+      conv_plane_square<T, 3, rows>(c, weight, x, y, lanes);
+    });
+  } else if (c.square == 5) {
+    const auto weight = [&](int tap) TILEGRAD_ALWAYS { return V::splat(c.weights[tap]); };
+    conv_plane_walk(c, [&](auto rows, const T* x, T* y, int lanes) TILEGRAD_ALWAYS {
+      conv_plane_square<T, 5, rows>(c, weight, x, y, lanes);
+    });
+  } else {
+    conv_plane_walk(c, [&](auto rows, const T* x, T* y, int lanes)
+                           TILEGRAD_ALWAYS { conv_plane_rows<T, rows>(c, x, y, lanes); });
   }
 }
 

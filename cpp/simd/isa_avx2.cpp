@@ -52,6 +52,9 @@ struct Vec<float> {
     return {_mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f))};
   }
   static TILEGRAD_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  // *p b + c; true where the multiply-add itself can read and spread *p.
+  static constexpr bool reads_factor = false;
+  static TILEGRAD_INLINE Vec fma(const float* p, Vec b, Vec c) { return fma(splat(*p), b, c); }
   static TILEGRAD_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
   static TILEGRAD_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
   static TILEGRAD_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
@@ -172,6 +175,8 @@ struct Vec<double> {
   friend TILEGRAD_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
   friend TILEGRAD_INLINE Vec operator-(Vec a) { return {_mm256_xor_pd(a.v, _mm256_set1_pd(-0.0))}; }
   static TILEGRAD_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  static constexpr bool reads_factor = false;
+  static TILEGRAD_INLINE Vec fma(const double* p, Vec b, Vec c) { return fma(splat(*p), b, c); }
   static TILEGRAD_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }
   static TILEGRAD_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }
   static TILEGRAD_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }

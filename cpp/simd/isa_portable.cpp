@@ -56,6 +56,8 @@ struct Vec {
   friend TILEGRAD_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
   friend TILEGRAD_INLINE Vec operator-(Vec a) { return {-a.v}; }
   static TILEGRAD_INLINE Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+  static constexpr bool reads_factor = false;
+  static TILEGRAD_INLINE Vec fma(const T* p, Vec b, Vec c) { return {*p * b.v + c.v}; }
   static TILEGRAD_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {c.v - a.v * b.v}; }
   static TILEGRAD_INLINE Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
   static TILEGRAD_INLINE Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
