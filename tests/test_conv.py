@@ -67,11 +67,16 @@ def test_the_table_runs_natively():
     for case in CONVS:
         x, w = integers(rng, case.x, np.float32), integers(rng, case.w, np.float32)
         g = reference.conv(x, w, None, *case.window)
-        for name, args in (
+        rows = [
             ("conv", (x, w, None, *case.window)),
             ("conv_input_grad", (g, w, case.x, *case.window)),
             ("conv_weight_grad", (g, x, case.w, *case.window)),
-        ):
+        ]
+        if min(case.x[2:]) > 0:
+            how = case.w[2:], case.dilation, case.padding, case.stride
+            rows.append(("unfold", (x, *how)))
+            rows.append(("fold", (reference.unfold(x, *how), case.x[2:], *how)))
+        for name, args in rows:
             stand_in = _native.Kernel(refusing(name))
             try:
                 stand_in(*args)
@@ -239,23 +244,40 @@ def test_bad_arguments_are_named(name, args, error, text):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_unfold_and_fold_are_adjoint_and_make_convolution(dtype):
+    """To the last bit, in every layout: unfolding copies, and folding adds in the twin's order."""
     rng = np.random.default_rng(7)
     checks = 0
-    for case in CONVS:
-        if case.groups != 1 or 0 in case.x + case.w:
+    for case, layout in itertools.product(CONVS, LAYOUTS):
+        if case.groups != 1 or 0 in case.w:
             continue
+        message = f"{case} {layout.__name__}"
         x, w = integers(rng, case.x, dtype), integers(rng, case.w, dtype)
         window = case.w[2:], case.dilation, case.padding, case.stride
-        columns = kernels.unfold(x, *window)
+        columns = kernels.unfold(layout(x), *window)
+        np.testing.assert_array_equal(columns, reference.unfold(x, *window), message)
         y = kernels.conv(x, w, None, *case.window)
         product = w.reshape(len(w), -1) @ columns
-        np.testing.assert_array_equal(product.reshape(y.shape), y, str(case))
-        c = integers(rng, columns.shape, dtype)
-        folded = kernels.fold(c, case.x[2:], *window)
-        np.testing.assert_array_equal(folded, reference.fold(c, case.x[2:], *window), str(case))
-        assert np.vdot(columns.astype(float), c) == np.vdot(x.astype(float), folded), case
+        np.testing.assert_array_equal(product.reshape(y.shape), y, message)
+        c = rng.standard_normal(columns.shape).astype(dtype)
+        folded = kernels.fold(layout(c), case.x[2:], *window)
+        np.testing.assert_array_equal(folded, reference.fold(c, case.x[2:], *window), message)
+        whole = integers(rng, columns.shape, dtype)
+        folded = kernels.fold(whole, case.x[2:], *window)
+        assert np.vdot(columns.astype(float), whole) == np.vdot(x.astype(float), folded), message
         checks += 1
-    assert checks == 31
+    assert checks == 32 * len(LAYOUTS)
+
+
+def test_unfold_has_the_same_bits_for_any_number_of_threads():
+    x = np.random.default_rng(8).random((8, 16, 30, 30), np.float32)
+    results = []
+    for count in (1, 2, 5):
+        with threads(count):
+            columns = kernels.unfold(x, 3, 1, 1, 2)
+            results.append((columns, kernels.fold(columns, (30, 30), 3, 1, 1, 2)))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_workspace_is_bounded():

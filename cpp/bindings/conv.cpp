@@ -2,22 +2,12 @@
 // the text of kernels/geometry.py: the checks are written once, there.
 #include "nn/conv.h"
 
-#include <algorithm>
-
 #include "bindings/contiguous.h"
 #include "bindings/kernel.h"
 #include "bindings/window.h"
 
 namespace tilegrad::bindings {
 namespace {
-
-template <class T>
-nn::Images<T> images(const ArrayRef& a) {
-  nn::Images<T> result{a.as<const T>(), a.strides[0], a.strides[1], {}};
-  const int spatial = a.ndim - 2;
-  for (int i = 0; i < spatial; ++i) result.pixel[nn::kSpatial - spatial + i] = a.strides[2 + i];
-  return result;
-}
 
 struct ConvCall {
   ArrayRef x, w, bias, y;  // bias.data null: none
@@ -77,8 +67,8 @@ bool conv_shape(const Dims& input, const Dims& kernel, PyObject* stride, PyObjec
   const int spatial = input.count - 2;
   Windows windows;
   if (spatial < 1 || spatial > nn::kSpatial || kernel.count != input.count) return false;
-  if (!read_windows(input.size + 2, kernel.size + 2, spatial, stride, padding, dilation, false,
-                    windows)) {
+  if (!read_conv_windows(input.size + 2, kernel.size + 2, spatial, stride, padding, dilation, shape,
+                         windows)) {
     return false;
   }
   shape.groups = 1;
@@ -90,14 +80,6 @@ bool conv_shape(const Dims& input, const Dims& kernel, PyObject* stride, PyObjec
       kernel.size[1] * shape.groups != shape.channels) {
     return false;
   }
-  for (int i = 0; i < nn::kSpatial; ++i) {
-    shape.image[i] = windows.image[i];
-    shape.kernel[i] = windows.kernel[i];
-    shape.output[i] = windows.output[i];
-    shape.stride[i] = windows.stride[i];
-    shape.low[i] = windows.low[i];
-    shape.dilation[i] = windows.dilation[i];
-  }
   const int64_t padded[] = {shape.batch, shape.channels, windows.padded[0], windows.padded[1],
                             windows.padded[2]};
   const int64_t result[] = {shape.batch, shape.out_channels, shape.output[0], shape.output[1],
@@ -105,21 +87,11 @@ bool conv_shape(const Dims& input, const Dims& kernel, PyObject* stride, PyObjec
   return addressable(padded, 5) && addressable(result, 5) && addressable(kernel.size, kernel.count);
 }
 
-Dims dims(const ArrayRef& a) {
-  Dims result{a.ndim, {}};
-  std::copy(a.shape, a.shape + a.ndim, result.size);
-  return result;
-}
-
 // Batch, channels and the last `count - 2` of three spatial sizes.
 Dims planes(int count, int64_t batch, int64_t channels, const int64_t (&spatial)[nn::kSpatial]) {
   Dims result{count, {batch, channels}};
   for (int i = 2; i < count; ++i) result.size[i] = spatial[nn::kSpatial - count + i];
   return result;
-}
-
-bool has_shape(const ArrayRef& a, const Dims& wanted) {
-  return a.ndim == wanted.count && std::equal(a.shape, a.shape + a.ndim, wanted.size);
 }
 
 // Both float arrays of one dtype.

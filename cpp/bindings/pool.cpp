@@ -68,16 +68,6 @@ bool pool_shape(const Dims& input, PyObject* kernel_size, PyObject* stride, PyOb
   return addressable(result.size, result.count);
 }
 
-Dims dims(const ArrayRef& a) {
-  Dims result{a.ndim, {}};
-  std::copy(a.shape, a.shape + a.ndim, result.size);
-  return result;
-}
-
-bool has_shape(const ArrayRef& a, const Dims& wanted) {
-  return a.ndim == wanted.count && std::equal(a.shape, a.shape + a.ndim, wanted.size);
-}
-
 double work(const nn::PoolShape& shape) {
   return 2 * static_cast<double>(shape.planes) *
          static_cast<double>(shape.image_pixels() + shape.output_pixels());

@@ -36,6 +36,16 @@ bool read_padding(PyObject* object, int axes, int64_t* low, int64_t* high) {
 
 }  // namespace
 
+Dims dims(const ArrayRef& a) {
+  Dims result{a.ndim, {}};
+  std::copy(a.shape, a.shape + a.ndim, result.size);
+  return result;
+}
+
+bool has_shape(const ArrayRef& a, const Dims& wanted) {
+  return a.ndim == wanted.count && std::equal(a.shape, a.shape + a.ndim, wanted.size);
+}
+
 bool read_int(PyObject* object, int64_t& out) {
   const PyRef index(PyNumber_Index(object));
   if (!index) {
@@ -96,6 +106,18 @@ bool read_windows(const int64_t* image, const int64_t* kernel, int axes, PyObjec
     if (ceil_mode && (w.output[i] - 1) * step >= size + low) --w.output[i];
     if (w.output[i] < 1) return false;
   }
+  return true;
+}
+
+bool read_conv_windows(const int64_t* image, const int64_t* kernel, int axes, PyObject* stride,
+                       PyObject* padding, PyObject* dilation, nn::ConvShape& shape, Windows& w) {
+  if (!read_windows(image, kernel, axes, stride, padding, dilation, false, w)) return false;
+  std::copy(w.image, w.image + nn::kSpatial, shape.image);
+  std::copy(w.kernel, w.kernel + nn::kSpatial, shape.kernel);
+  std::copy(w.output, w.output + nn::kSpatial, shape.output);
+  std::copy(w.stride, w.stride + nn::kSpatial, shape.stride);
+  std::copy(w.low, w.low + nn::kSpatial, shape.low);
+  std::copy(w.dilation, w.dilation + nn::kSpatial, shape.dilation);
   return true;
 }
 

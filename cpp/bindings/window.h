@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "bindings/kernel.h"
+#include "nn/conv.h"
 
 namespace tilegrad::bindings {
 
@@ -12,6 +13,9 @@ struct Dims {
   int count;
   int64_t size[kMaxDims];
 };
+
+Dims dims(const ArrayRef& a);
+bool has_shape(const ArrayRef& a, const Dims& wanted);
 
 bool read_int(PyObject* object, int64_t& out);
 bool read_dims(PyObject* object, Dims& out);  // a tuple or list of non-negative integers
@@ -28,6 +32,19 @@ struct Windows {
 // high edge. The rules are those of kernels/geometry.py.
 bool read_windows(const int64_t* image, const int64_t* kernel, int axes, PyObject* stride,
                   PyObject* padding, PyObject* dilation, bool ceil_mode, Windows& out);
+
+// The same for a convolution: the spatial part of its shape, or false.
+bool read_conv_windows(const int64_t* image, const int64_t* kernel, int axes, PyObject* stride,
+                       PyObject* padding, PyObject* dilation, nn::ConvShape& shape, Windows& out);
+
+// The images of an array (N, C, *S), of any strides.
+template <class T>
+nn::Images<T> images(const ArrayRef& a) {
+  nn::Images<T> result{a.as<const T>(), a.strides[0], a.strides[1], {}};
+  const int spatial = a.ndim - 2;
+  for (int i = 0; i < spatial; ++i) result.pixel[nn::kSpatial - spatial + i] = a.strides[2 + i];
+  return result;
+}
 
 // Whether an array of these sizes stays within 64-bit offsets.
 bool addressable(const int64_t* sizes, int count);
