@@ -127,6 +127,22 @@ def test_groups_have_their_own_options():
     assert optimizer.param_groups[2]["lr"] == 0.1
 
 
+def test_options_are_read_at_every_step_whatever_holds_them():
+    """A rate in a tensor goes the way through Python, one in a float the native way: both count."""
+    for optimizer in (tg.optim.SGD, tg.optim.Adam, tg.optim.RMSprop, tg.optim.Adagrad):
+        ends = []
+        for wrap in (float, lambda rate: tg.tensor(rate, dtype=tg.float64)):
+            p = tg.tensor(np.ones(5), requires_grad=True)
+            tuned = optimizer([p], lr=wrap(0.5))
+            for rate in (0.5, 0.25, 0.125):
+                tuned.param_groups[0]["lr"] = wrap(rate)
+                p.grad = tg.tensor(np.arange(5.0))
+                tuned.step()
+            ends.append(p.detach().numpy())
+        assert np.array_equal(*ends)
+        assert len(set(ends[0])) > 1
+
+
 def test_parameters_without_gradient_stay():
     a, b = (nn.Parameter(tg.ones(2)) for _ in range(2))
     optimizer = tg.optim.Adam([a, b], lr=0.1)

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "bindings/module.h"
 #include "runtime/recycle.h"
 
 namespace tilegrad::bindings {
@@ -58,6 +59,21 @@ PyObject* make_recycled(int ndim, npy_intp* dims, int type_number) {
   const PyRef ours(PyDataMem_SetHandler(previous.get()));
   return ours ? array.release() : nullptr;
 }
+
+// An array of float32 or float64 that begins on a cache line.
+pybind11::object aligned_empty(const pybind11::tuple& shape, bool wide) {
+  if (shape.size() > NPY_MAXDIMS) throw pybind11::value_error("aligned_empty: too many axes");
+  npy_intp dims[NPY_MAXDIMS];
+  int ndim = 0;
+  for (const pybind11::handle size : shape) dims[ndim++] = size.cast<npy_intp>();
+  PyObject* array = make_recycled(ndim, dims, wide ? NPY_DOUBLE : NPY_FLOAT);
+  if (array == nullptr) throw pybind11::error_already_set();
+  return pybind11::reinterpret_steal<pybind11::object>(array);
+}
+
+const ModuleInit init([](pybind11::module_& module) {
+  module.def("aligned_empty", aligned_empty);
+});
 
 constexpr int kTypeNumbers[] = {NPY_FLOAT, NPY_DOUBLE, NPY_INT32, NPY_INT64, NPY_UBYTE, NPY_BOOL};
 constexpr int64_t kItemSizes[] = {4, 8, 4, 8, 1, 1};

@@ -105,7 +105,7 @@ inline bool is_float(const ArrayRef& a) {
 // Who wants to see the calls of this thread before they run: the recorder of cpp/program.
 struct CallObserver {
   void (*see)(void* self, void (*run)(const void*), const void* call, size_t bytes, int inputs,
-              int outputs);
+              int outputs, double work);
   void* self;
 };
 extern thread_local const CallObserver* call_observer;
@@ -125,6 +125,24 @@ void run_erased(const void* call) {
 // back costs 0.1 us alone, and much more when another thread waits for it.
 constexpr double kReleaseGilWork = 5e5;
 
+// body(), without the GIL where `work` elementary operations are worth giving it up. True if a
+// signal's handler raised meanwhile.
+template <class Body>
+bool run_unlocked(double work, Body body) {
+  if (work < kReleaseGilWork) {
+    body();
+    return false;
+  }
+  struct Unlocked {
+    PyThreadState* state = PyEval_SaveThread();
+    ~Unlocked() { PyEval_RestoreThread(state); }
+  };
+  const Unlocked unlocked;
+  const runtime::Interruptible scope(poll_signals);
+  body();
+  return scope.fired();
+}
+
 // Runs a call described as data; `work` is its number of elementary operations.
 template <class Call>
 void execute(const Call& call, double work) {
@@ -132,28 +150,13 @@ void execute(const Call& call, double work) {
                 "a call is plain data that begins with its arrays");
   if (call_observer != nullptr) {
     call_observer->see(call_observer->self, detail::run_erased<Call>, &call, sizeof call,
-                       Call::kInputs, Call::kOutputs);
+                       Call::kInputs, Call::kOutputs, work);
   }
   if (packed_handles != 0) {
     const auto* arrays = reinterpret_cast<const ArrayRef*>(&call);
     for (int i = 0; i < Call::kOutputs; ++i) note_written(arrays[Call::kInputs + i]);
   }
-  if (work < kReleaseGilWork) {
-    Call::run(call);
-    return;
-  }
-  struct Unlocked {
-    PyThreadState* state = PyEval_SaveThread();
-    ~Unlocked() { PyEval_RestoreThread(state); }
-  };
-  bool fired;
-  {
-    const Unlocked unlocked;
-    const runtime::Interruptible scope(poll_signals);
-    Call::run(call);
-    fired = scope.fired();
-  }
-  if (fired) throw PythonError();
+  if (run_unlocked(work, [&] { Call::run(call); })) throw PythonError();
 }
 
 }  // namespace tilegrad::bindings

@@ -20,12 +20,12 @@ bool Recording::listen(bool on) {
 
 void Recording::truncate(size_t size) {
   program_.truncate(size);
-  arrays_.resize(program_.size());
+  traits_.resize(program_.size());
 }
 
 py::list Recording::arrays(size_t step) const {
   py::list all;
-  for (int i = 0; i < arrays_.at(step).total; ++i) {
+  for (int i = 0; i < traits_.at(step).arrays; ++i) {
     const ArrayRef& array = array_at(step, i);
     if (array.data == nullptr) continue;
     const auto address = reinterpret_cast<intptr_t>(array.data);
@@ -37,13 +37,13 @@ py::list Recording::arrays(size_t step) const {
       (reach < 0 ? low : high) += reach;
     }
     if (empty) high = low = address;
-    all.append(py::make_tuple(i, address, low, high, i >= arrays_[step].inputs));
+    all.append(py::make_tuple(i, address, low, high, i >= traits_[step].inputs));
   }
   return all;
 }
 
 void Recording::relocate(size_t step, int array, intptr_t address) {
-  if (step >= size() || array < 0 || array >= arrays_[step].total) {
+  if (step >= size() || array < 0 || array >= traits_[step].arrays) {
     throw py::index_error("relocate: no such array");
   }
   const size_t offset = static_cast<size_t>(array) * sizeof(ArrayRef) + offsetof(ArrayRef, data);
@@ -52,14 +52,12 @@ void Recording::relocate(size_t step, int array, intptr_t address) {
 
 void Recording::run(size_t first, size_t last) const {
   if (last > size()) throw py::index_error("run: no such call");
-  bool fired;
-  {
-    const py::gil_scoped_release unlocked;
-    const runtime::Interruptible scope(poll_signals);
+  double work = 0;
+  for (size_t i = first; i < last; ++i) work += traits_[i].work;
+  const bool interrupted = run_unlocked(work, [&] {
     program_.run(first, last, [] { return runtime::interrupted(); });
-    fired = scope.fired();
-  }
-  if (fired) throw py::error_already_set();
+  });
+  if (interrupted) throw py::error_already_set();
 }
 
 const ArrayRef& Recording::array_at(size_t step, int i) const {
@@ -67,10 +65,10 @@ const ArrayRef& Recording::array_at(size_t step, int i) const {
 }
 
 void Recording::see(void* self, void (*run)(const void*), const void* call, size_t bytes,
-                    int inputs, int outputs) {
+                    int inputs, int outputs, double work) {
   auto* recording = static_cast<Recording*>(self);
   recording->program_.append(run, call, bytes);
-  recording->arrays_.push_back({inputs, inputs + outputs});
+  recording->traits_.push_back({inputs, inputs + outputs, work});
 }
 
 namespace {

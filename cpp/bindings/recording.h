@@ -11,7 +11,7 @@
 
 namespace tilegrad::bindings {
 
-// A program and how many arrays its calls begin with.
+// A program and what is known of its calls.
 class Recording {
  public:
   Recording() : observer_{see, this} {}
@@ -27,21 +27,22 @@ class Recording {
   pybind11::list arrays(size_t step) const;
   // Lets an array of a call begin at another address.
   void relocate(size_t step, int array, intptr_t address);
-  // Runs the calls first ... last - 1 without the GIL.
+  // Runs the calls first ... last - 1, without the GIL where their work is worth giving it up.
   void run(size_t first, size_t last) const;
 
  private:
-  struct Arrays {
-    int inputs, total;
+  struct Traits {
+    int inputs, arrays;
+    double work;  // elementary operations
   };
 
   const ArrayRef& array_at(size_t step, int i) const;
   static void see(void* self, void (*run)(const void*), const void* call, size_t bytes, int inputs,
-                  int outputs);
+                  int outputs, double work);
 
   CallObserver observer_;
   program::Program program_;
-  std::vector<Arrays> arrays_;
+  std::vector<Traits> traits_;
 };
 
 }  // namespace tilegrad::bindings

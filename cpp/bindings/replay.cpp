@@ -96,6 +96,11 @@ class Replay {
     captured_.push_back({tensor, held->array, held->requires_grad != 0});
   }
   void without_grad(const py::object& leaf) { without_grad_.push_back(leaf); }
+  // What a replay returns: a copy of the tensor `result`, or what `make` returns.
+  void returns(const py::object& result, const py::object& make) {
+    result_ = result;
+    make_ = make;
+  }
 
   void add_native(size_t first, size_t last) {
     Segment segment;
@@ -155,9 +160,30 @@ class Replay {
     return true;
   }
 
-  // Replays on tensors that fit.
+  // Replays where all is as it was: what the step returns; NotImplemented, nothing done, elsewhere.
+  py::object attempt(const py::tuple& arguments) {
+    if (!fits(arguments)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    const Busy scope(busy_);  // until the result is copied: others write to the same memory
+    ++count_;
+    run(arguments);
+    if (result_.is_none()) return make_.is_none() ? py::none() : make_();
+    PyArrayObject* array = array_of(result_);
+    const auto copy = py::reinterpret_steal<py::object>(PyArray_NewCopy(array, NPY_KEEPORDER));
+    PyObject* tensor = copy ? reinterpret_cast<PyObject*>(new_tensor(copy.ptr())) : nullptr;
+    if (tensor == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(tensor);
+  }
+
+  int64_t count() const { return count_; }
+
+ private:
+  struct Busy {
+    explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
+    ~Busy() { flag_ = false; }
+    bool& flag_;
+  };
+
   void run(const py::tuple& arguments) {
-    const Busy scope(busy_);
     for (Gradient& gradient : gradients_) make_room(gradient);
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const auto* tensor = as_tensor(PyTuple_GET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(i)));
@@ -177,13 +203,6 @@ class Replay {
       }
     }
   }
-
- private:
-  struct Busy {
-    explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
-    ~Busy() { flag_ = false; }
-    bool& flag_;
-  };
 
   PyArrayObject* input(size_t i) const {
     return reinterpret_cast<PyArrayObject*>(inputs_[i].ptr());
@@ -210,6 +229,8 @@ class Replay {
   std::shared_ptr<Recording> recording_;
   bool grad_mode_;
   bool busy_ = false;  // guarded by the GIL
+  int64_t count_ = 0;
+  py::object result_ = py::none(), make_ = py::none();
   std::vector<py::object> inputs_, without_grad_;
   std::vector<Reference> references_;
   std::vector<Captured> captured_;
@@ -226,9 +247,10 @@ const ModuleInit init([](py::module_& module) {
       .def("add_native", &Replay::add_native)
       .def("add_call", &Replay::add_call)
       .def("add_gradient", &Replay::add_gradient)
-      .def("fits", &Replay::fits)
+      .def("returns", &Replay::returns)
       .def("holds", &Replay::holds)
-      .def("run", &Replay::run);
+      .def("attempt", &Replay::attempt)
+      .def_property_readonly("count", &Replay::count);
   module.def("is_watched", [] { return kernels_are_watched() || operations_are_watched(); });
 });
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/subnormals.h"
 #include "runtime/threads.h"
 #include "simd/table.h"
 
@@ -27,9 +28,10 @@ template <class Body>
 void for_pieces(int64_t n, Body body) {
   const auto work = static_cast<double>(n);
   const int threads = work < 2 * kGrain ? 1 : runtime::threads_for(work, kGrain);
-  if (threads == 1) return body(0, n);
-  runtime::parallel_for((n + kTask - 1) / kTask, threads, [&](int64_t task) {
-    body(task * kTask, std::min(kTask, n - task * kTask));
+  const int64_t piece = threads == 1 ? std::max<int64_t>(n, 1) : kTask;
+  runtime::parallel_for((n + piece - 1) / piece, threads, [&](int64_t task) {
+    const runtime::SubnormalsAreZero scope;
+    body(task * piece, std::min(piece, n - task * piece));
   });
 }
 

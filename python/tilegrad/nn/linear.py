@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.kernels.memory import aligned_empty
 from tilegrad.nn import functional as F
 from tilegrad.nn import init
 from tilegrad.nn.module import Module
@@ -18,7 +19,8 @@ from tilegrad.ops.shape import reshape
 
 def empty(shape: Any, dtype: Any = None) -> Parameter:
     """A parameter to be initialised, float32 unless asked otherwise."""
-    return Parameter(np.empty(shape, np.float32 if dtype is None else np.dtype(dtype)))
+    sizes = shape if isinstance(shape, tuple) else (shape,)
+    return Parameter(aligned_empty(sizes, np.float32 if dtype is None else dtype))
 
 
 def check_sizes(layer: str, **sizes: Any) -> None:

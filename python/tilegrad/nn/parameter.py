@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.kernels.memory import aligned_empty
 
 
 class Parameter(Tensor):
@@ -71,7 +72,7 @@ class UninitializedParameter(Parameter):
 
     def materialize(self, shape: tuple[int, ...], dtype: Any = None) -> None:
         """Become an ordinary parameter of ``shape``, uninitialised."""
-        self._array = np.empty(shape, dtype or self._array.dtype)
+        self._array = aligned_empty(shape, dtype or self._array.dtype)
         self.__class__ = Parameter  # type: ignore[assignment]
 
     def __repr__(self) -> str:
@@ -85,7 +86,7 @@ class UninitializedBuffer(Buffer):
 
     def materialize(self, shape: tuple[int, ...], dtype: Any = None) -> None:
         """Become an ordinary buffer of ``shape``, uninitialised."""
-        self._array = np.empty(shape, dtype or self._array.dtype)
+        self._array = aligned_empty(shape, dtype or self._array.dtype)
         self.__class__ = Buffer  # type: ignore[assignment]
 
 

@@ -10,9 +10,9 @@ from tilegrad.optim.optimizer import (
     advance,
     at_least,
     below_one,
-    gathered,
     new_step,
     number,
+    with_gradients,
     zeros_like,
 )
 
@@ -53,35 +53,28 @@ class Adam(Optimizer):
             },
         )  # fmt: skip
 
+    _step_group = staticmethod(_native.step_adam)
+
     def _update(self, group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        options: dict[str, Any] = {
-            "lr": number(group["lr"]), "beta1": number(beta1), "beta2": number(beta2),
-            "eps": number(group["eps"]), "weight_decay": number(group["weight_decay"]),
-            "decoupled": bool(group.get("decoupled_weight_decay", False)),
-            "maximize": bool(group["maximize"]),
-        }  # fmt: skip
-        amsgrad = group["amsgrad"]
-        params, arrays, gradients = gathered(group["params"])
-        states = [self.state[param] for param in params]
-        for param, state in zip(params, states, strict=True):
+        for param, g in with_gradients(group["params"]):
+            state = self.state[param]
             if not state:
                 state["step"] = new_step()
                 state["exp_avg"] = zeros_like(param)
                 state["exp_avg_sq"] = zeros_like(param)
-                if amsgrad:
+                if group["amsgrad"]:
                     state["max_exp_avg_sq"] = zeros_like(param)
-        moments = [
-            [state[name]._array for state in states]
-            for name in ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else []))
-        ]
-        count = _native.advance_steps(states)
-        if count is not None:
-            kernels.adam_step(arrays, gradients, *moments, step=count, **options)
-        else:
-            for state, *row in zip(states, arrays, gradients, *moments, strict=True):
-                kernels.adam_step(*row, step=advance(state), **options)
-        _native.bump_versions(params)
+            kernels.adam_step(
+                param._array, g, state["exp_avg"]._array, state["exp_avg_sq"]._array,
+                state["max_exp_avg_sq"]._array if group["amsgrad"] else None,
+                step=advance(state), lr=number(group["lr"]), beta1=number(beta1),
+                beta2=number(beta2), eps=number(group["eps"]),
+                weight_decay=number(group["weight_decay"]),
+                decoupled=bool(group.get("decoupled_weight_decay", False)),
+                maximize=bool(group["maximize"]),
+            )  # fmt: skip
+            param._bump_version()
 
 
 class AdamW(Adam):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -13,6 +13,7 @@ from tilegrad import _native
 from tilegrad.autograd.modes import enable_grad
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.kernels.memory import aligned_zeros
 from tilegrad.nn.hooks import RemovableHandle
 from tilegrad.nn.module import clear_gradient
 from tilegrad.nn.state import as_array
@@ -32,6 +33,12 @@ class Optimizer:
     Raises:
         TypeError, ValueError: ``params`` is empty or holds something else.
     """
+
+    #: Steps a group, given the state, natively; False, with nothing changed, where it is left to
+    #: :meth:`_update`: the first step of a parameter, options or state of another kind.
+    _step_group: Callable[[dict[str, Any], dict[Any, dict[str, Any]]], bool] = staticmethod(
+        lambda group, state: False
+    )
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, np.ndarray)):
@@ -97,11 +104,11 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
         for group in self.param_groups:
+            if set_to_none:
+                _native.drop_gradients(group["params"])
+                continue
             for param in group["params"]:
-                if set_to_none:
-                    param.grad = None
-                else:
-                    clear_gradient(param, False)
+                clear_gradient(param, False)
 
     # ---- stepping ---------------------------------------------------------------------------
     @opaque
@@ -127,7 +134,8 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            self._update(group)
+            if not self._step_group(group, self.state):
+                self._update(group)
         if hooked:
             for hook in list(self._step_post_hooks.values()):
                 hook(self, (closure,), {})
@@ -288,18 +296,17 @@ def gradient_of(param: Tensor) -> Any:
     return array
 
 
-def gathered(params: list[Tensor]) -> tuple[list[Tensor], list[Any], list[Any]]:
-    """The parameters that have gradients, their arrays, and the gradients' arrays."""
-    found = _native.gather_gradients(params)
-    if found is None:
-        kept = [(p, g) for p in params if (g := gradient_of(p)) is not None]
-        found = [p for p, _ in kept], [p._array for p, _ in kept], [g for _, g in kept]
-    return found
+def with_gradients(params: list[Tensor]) -> Iterator[tuple[Tensor, Any]]:
+    """The parameters that have a gradient, each with the gradient's array."""
+    for param in params:
+        g = gradient_of(param)
+        if g is not None:
+            yield param, g
 
 
 def zeros_like(param: Tensor) -> Tensor:
     """A buffer of the parameter's shape and dtype."""
-    return Tensor(np.zeros(param._array.shape, param._array.dtype))
+    return Tensor(aligned_zeros(param._array.shape, param._array.dtype))
 
 
 def new_step() -> Tensor:

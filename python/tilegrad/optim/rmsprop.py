@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad import kernels
+from tilegrad import _native, kernels
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.optim.optimizer import (
     Optimizer,
     advance,
     at_least,
-    gradient_of,
     new_step,
     number,
+    with_gradients,
     zeros_like,
 )
 
@@ -53,12 +53,11 @@ class RMSprop(Optimizer):
             },
         )  # fmt: skip
 
+    _step_group = staticmethod(_native.step_rmsprop)
+
     def _update(self, group: dict[str, Any]) -> None:
         momentum = number(group["momentum"])
-        for param in group["params"]:
-            g = gradient_of(param)
-            if g is None:
-                continue
+        for param, g in with_gradients(group["params"]):
             state = self.state[param]
             if not state:
                 state["step"] = new_step()
@@ -118,11 +117,10 @@ class Adagrad(Optimizer):
                     np.full(param.shape, group["initial_accumulator_value"], param.dtype)
                 )
 
+    _step_group = staticmethod(_native.step_adagrad)
+
     def _update(self, group: dict[str, Any]) -> None:
-        for param in group["params"]:
-            g = gradient_of(param)
-            if g is None:
-                continue
+        for param, g in with_gradients(group["params"]):
             state = self.state[param]
             if not state:  # of a group that was added later
                 state["step"] = new_step()

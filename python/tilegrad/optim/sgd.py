@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tilegrad import _native, kernels
-from tilegrad.optim.optimizer import Optimizer, at_least, gathered, number, zeros_like
+from tilegrad.optim.optimizer import Optimizer, at_least, number, with_gradients, zeros_like
 
 
 class SGD(Optimizer):
@@ -46,27 +46,19 @@ class SGD(Optimizer):
             },
         )  # fmt: skip
 
+    _step_group = staticmethod(_native.step_sgd)
+
     def _update(self, group: dict[str, Any]) -> None:
         momentum = number(group["momentum"])
-        options: dict[str, Any] = {
-            "lr": number(group["lr"]), "momentum": momentum,
-            "dampening": number(group["dampening"]),
-            "weight_decay": number(group["weight_decay"]), "nesterov": bool(group["nesterov"]),
-            "maximize": bool(group["maximize"]),
-        }  # fmt: skip
-        params, arrays, gradients = gathered(group["params"])
-        if not momentum:
-            kernels.sgd_step(arrays, gradients, **options)
-        else:
-            states = [self.state[param] for param in params]
-            begun = [state.get("momentum_buffer") is not None for state in states]
-            for param, state, old in zip(params, states, begun, strict=True):
-                if not old:
-                    state["momentum_buffer"] = zeros_like(param)
-            buffers = [state["momentum_buffer"]._array for state in states]
-            if all(begun):
-                kernels.sgd_step(arrays, gradients, buffers, **options)
-            else:
-                for p, g, buffer, old in zip(arrays, gradients, buffers, begun, strict=True):
-                    kernels.sgd_step(p, g, buffer, first=not old, **options)
-        _native.bump_versions(params)
+        for param, g in with_gradients(group["params"]):
+            state = self.state[param]
+            first = bool(momentum) and state.get("momentum_buffer") is None
+            if first:
+                state["momentum_buffer"] = zeros_like(param)
+            kernels.sgd_step(
+                param._array, g, state["momentum_buffer"]._array if momentum else None,
+                lr=number(group["lr"]), momentum=momentum, dampening=number(group["dampening"]),
+                weight_decay=number(group["weight_decay"]), nesterov=bool(group["nesterov"]),
+                maximize=bool(group["maximize"]), first=first,
+            )  # fmt: skip
+            param._bump_version()

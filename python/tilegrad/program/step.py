@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class Program:
         for leaf in without_grad:
             self.replay.without_grad(leaf)
         self._add_steps(recorder.steps)
+        if type(result) is Tensor and recorder.memory.number(result._array) in recorder.produced:
+            self.replay.returns(result, None)
+        elif result is not None:
+            self.replay.returns(None, lambda: _fresh(result, recorder))
 
     def _add_steps(self, steps: list[Step]) -> None:
         first = last = 0
@@ -74,15 +78,10 @@ class Program:
                 step.array = np.empty(0)
                 self.replay.add_gradient(step.leaf, shared, uses)
                 return
-        self.replay.add_call(step)
-
-    def __call__(self, tensors: tuple[Tensor, ...]) -> Any:
-        """Replay on new input values that fit."""
-        self.replay.run(tensors)
-        result = self.result
-        if type(result) is Tensor and result._array.size == 1:  # a loss
-            return Tensor(result._array.copy())
-        return _fresh(result, self.recorder)
+        if type(step) is PythonCall and not step.results:
+            self.replay.add_call(partial(step.function, *step.args, **step.kwargs))
+        else:
+            self.replay.add_call(step)
 
 
 def _fresh(value: Any, recorder: Recorder) -> Any:
@@ -145,8 +144,21 @@ class _Entry:
         self.leaves: list[Tensor] = []
         self.program: Program | None = None
         self.attempts = 0
-        self.replays = 0
         self.reason: str | None = None
+        self._past_replays = 0
+
+    @property
+    def replays(self) -> int:
+        """How many calls were replayed."""
+        return self._past_replays + (self.program.replay.count if self.program else 0)
+
+    def drop_program(self) -> None:
+        """Forget what was recorded: it no longer holds."""
+        assert self.program is not None
+        self._past_replays += self.program.replay.count
+        if self._past_replays > MAX_ATTEMPTS:  # it was worth recording
+            self.attempts = 0
+        self.program, self.previous = None, None
 
 
 class CompiledStep:
@@ -155,7 +167,8 @@ class CompiledStep:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self._entries: dict[Any, _Entry] = {}
-        self._last: _Entry | None = None
+        #: The replay that served last, for calls whose arguments are all tensors.
+        self._last: _native.Replay | None = None
         update_wrapper(self, function, updated=())
 
     @property
@@ -164,12 +177,11 @@ class CompiledStep:
         return sum(entry.replays for entry in self._entries.values())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        last = self._last
-        if last is not None and not kwargs:
-            program = last.program
-            if program is not None and program.replay.fits(args):
-                last.replays += 1
-                return program(args)
+        replay = self._last
+        if replay is not None and not kwargs:
+            result = replay.attempt(args)
+            if result is not NotImplemented:
+                return result
         return self._find(args, kwargs)
 
     def _find(self, args: Any, kwargs: Any) -> Any:
@@ -182,15 +194,15 @@ class CompiledStep:
         entry = self._entries.setdefault(tuple(parts), _Entry())
         program = entry.program
         if program is not None:
-            if program.replay.fits(tuple(tensors)):
-                entry.replays += 1
-                self._last = entry if len(tensors) == len(args) and not kwargs else None
-                return program(tuple(tensors))
+            result = program.replay.attempt(tuple(tensors))
+            if result is not NotImplemented:
+                plain = len(tensors) == len(args) and not kwargs
+                self._last = program.replay if plain else None
+                return result
             if program.replay.holds():  # another thread replays it now
                 return self.function(*args, **kwargs)
-            if entry.replays > MAX_ATTEMPTS:  # it was worth recording
-                entry.attempts = 0
-            entry.program, entry.previous = None, None
+            entry.drop_program()
+            self._last = None
         if entry.attempts >= MAX_ATTEMPTS:
             return self.function(*args, **kwargs)
         return self._record(entry, tensors, args, kwargs)
