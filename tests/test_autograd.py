@@ -369,3 +369,47 @@ def test_gradcheck_sees_a_planted_error():
     with pytest.raises(GradcheckError):
         gradcheck(wrong, leaf(1.0, 2.0))
     assert not gradcheck(wrong, leaf(1.0, 2.0), raise_exception=False)
+
+
+def test_no_grad_holds_for_every_step_of_a_generator():
+    x = tg.ones(2, requires_grad=True)
+
+    @tg.no_grad()
+    def steps():
+        try:
+            got = yield x * 2
+            yield got * x
+        except KeyError:
+            yield x * 3
+        return "done"
+
+    running = steps()
+    assert not next(running).requires_grad
+    assert (x * 2).requires_grad  # the caller's mode is its own
+    assert not running.send(x).requires_grad
+    assert not running.throw(KeyError()).requires_grad
+    with pytest.raises(StopIteration, match="done"):
+        next(running)
+    assert tg.is_grad_enabled()
+
+
+def test_gradcheck_of_a_function_without_jvp_checks_reverse_mode():
+    class Cube(tg.autograd.Function):
+        factor = 3.0
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x * x
+
+        @classmethod
+        def backward(cls, ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * cls.factor * x * x
+
+    class Wrong(Cube):
+        factor = 2.0
+
+    x = tg.tensor(np.array([0.5, 2.0]), requires_grad=True)
+    assert tg.autograd.gradcheck(Cube.apply, x)
+    assert not tg.autograd.gradcheck(Wrong.apply, x, raise_exception=False)

@@ -30,7 +30,6 @@ PyMemberDef version_members[] = {
 PyMemberDef tensor_members[] = {
     {"_array", T_OBJECT_EX, offsetof(TensorObject, array), 0, "the entries"},
     {"_node", T_OBJECT, offsetof(TensorObject, node), 0, "where gradients go; None for a leaf"},
-    {"grad", T_OBJECT, offsetof(TensorObject, grad), 0, "the gradient that backward added up here"},
     {"_tangents", T_OBJECT, offsetof(TensorObject, tangents), 0, "forward-mode tangents by level"},
     {"_version", T_OBJECT, offsetof(TensorObject, version), 0, "in-place counter of the memory"},
     {"_hooks", T_OBJECT, offsetof(TensorObject, hooks), 0, "hooks of a leaf"},
@@ -38,6 +37,45 @@ PyMemberDef tensor_members[] = {
     {"_seen", T_LONGLONG, offsetof(TensorObject, seen), 0, "counter value that _node belongs to"},
     {"_requires_grad", T_BOOL, offsetof(TensorObject, requires_grad), 0, "gradients are wanted"},
     {nullptr, 0, 0, 0, nullptr}};
+
+PyObject* tensor_get_grad(PyObject* object, void*) {
+  PyObject* grad = as_tensor(object)->grad;
+  return Py_NewRef(grad != nullptr ? grad : Py_None);
+}
+
+// None, or a tensor of the same shape and dtype.
+int tensor_set_grad(PyObject* object, PyObject* value, void*) {
+  TensorObject* self = as_tensor(object);
+  if (is_set(value)) {
+    if (!is_tensor(value)) {
+      PyErr_Format(PyExc_TypeError, "grad: expected a tensor or None, got %.100s",
+                   Py_TYPE(value)->tp_name);
+      return -1;
+    }
+    auto* own = reinterpret_cast<PyArrayObject*>(self->array);
+    auto* given = reinterpret_cast<PyArrayObject*>(as_tensor(value)->array);
+    if (!PyArray_SAMESHAPE(own, given)) {
+      const PyRef shape(PyArray_IntTupleFromIntp(PyArray_NDIM(own), PyArray_DIMS(own)));
+      const PyRef other(PyArray_IntTupleFromIntp(PyArray_NDIM(given), PyArray_DIMS(given)));
+      if (shape && other) {
+        PyErr_Format(PyExc_ValueError, "grad: a tensor of shape %R cannot take a gradient of %R",
+                     shape.get(), other.get());
+      }
+      return -1;
+    }
+    if (!PyArray_EquivTypes(PyArray_DESCR(own), PyArray_DESCR(given))) {
+      PyErr_Format(PyExc_TypeError, "grad: a tensor of dtype %S cannot take a gradient of dtype %S",
+                   PyArray_DESCR(own), PyArray_DESCR(given));
+      return -1;
+    }
+  }
+  Py_XSETREF(self->grad, Py_XNewRef(value));
+  return 0;
+}
+
+PyGetSetDef tensor_getset[] = {
+    {"grad", tensor_get_grad, tensor_set_grad, "the gradient that backward added up here", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   static const char* names[] = {"array", "requires_grad", "node", nullptr};
@@ -186,6 +224,7 @@ void finish_types() {
   version_type.tp_new = PyType_GenericNew;
 
   tensor_base_type.tp_members = tensor_members;
+  tensor_base_type.tp_getset = tensor_getset;
   tensor_base_type.tp_new = tensor_new;
   tensor_base_type.tp_init = tensor_init;
   tensor_base_type.tp_traverse = tensor_traverse;

@@ -39,13 +39,17 @@ struct KernelObject {
 
 PyObject* dispatch_hook = nullptr;  // called instead of every kernel while set
 
+PyObject* failure_namer = nullptr;  // (error, callee, arguments) -> the error to raise
+
 // Native where there is one that takes these arguments, or else the twin.
 PyObject* call_direct(KernelObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
-  if (self->native != nullptr) {
-    PyObject* result = self->native(args, PyVectorcall_NARGS(nargsf), kwnames);
-    if (result != kDeclined) return result;
-  }
-  return PyObject_Vectorcall(self->twin, args, nargsf, kwnames);
+  PyObject* result = kDeclined;
+  const Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+  if (self->native != nullptr) result = self->native(args, nargs, kwnames);
+  if (result == kDeclined) result = PyObject_Vectorcall(self->twin, args, nargsf, kwnames);
+  if (result != nullptr) return result;
+  const Py_ssize_t names = kwnames != nullptr ? PyTuple_GET_SIZE(kwnames) : 0;
+  return name_failure(reinterpret_cast<PyObject*>(self), args, nargs + names);
 }
 
 PyObject* call_hook(KernelObject* self, PyObject* const* args, Py_ssize_t nargs,
@@ -162,6 +166,11 @@ PyObject* set_dispatch_hook(PyObject*, PyObject* hook) {
   return previous != nullptr ? previous : Py_NewRef(Py_None);
 }
 
+PyObject* set_failure_namer(PyObject*, PyObject* namer) {
+  Py_XSETREF(failure_namer, Py_NewRef(namer));
+  Py_RETURN_NONE;
+}
+
 template <class Function>
 void* slot(Function* function) {
   return reinterpret_cast<void*>(function);
@@ -203,11 +212,18 @@ PyMethodDef hook_method = {"set_dispatch_hook", set_dispatch_hook, METH_O,
                            "Call hook(kernel, args, kwargs) in place of every kernel, or stop with "
                            "None; the previous hook."};
 
+PyMethodDef namer_method = {"set_failure_namer", set_failure_namer, METH_O,
+                            "Raise namer(error, callee, arguments) in place of every error that "
+                            "leaves a kernel or an operation."};
+
 const ModuleInit init([](pybind11::module_& module) {
   const PyRef type(PyType_FromSpec(&kernel_spec));
   const PyRef function(PyCFunction_New(&hook_method, nullptr));
-  if (!type || !function || PyModule_AddObjectRef(module.ptr(), "Kernel", type.get()) < 0 ||
-      PyModule_AddObjectRef(module.ptr(), "set_dispatch_hook", function.get()) < 0) {
+  const PyRef namer(PyCFunction_New(&namer_method, nullptr));
+  if (!type || !function || !namer ||
+      PyModule_AddObjectRef(module.ptr(), "Kernel", type.get()) < 0 ||
+      PyModule_AddObjectRef(module.ptr(), "set_dispatch_hook", function.get()) < 0 ||
+      PyModule_AddObjectRef(module.ptr(), "set_failure_namer", namer.get()) < 0) {
     throw pybind11::error_already_set();
   }
 });
@@ -218,6 +234,25 @@ PyObject* const kDeclined = &declined_object;
 
 Kernels::Kernels(std::initializer_list<KernelRow> added) {
   rows().insert(rows().end(), added.begin(), added.end());
+}
+
+PyObject* name_failure(PyObject* callee, PyObject* const* args, Py_ssize_t count) {
+  if (failure_namer == nullptr) return nullptr;
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  PyErr_NormalizeException(&type, &error, &trace);
+  if (trace != nullptr) PyException_SetTraceback(error, trace);
+  const PyRef values(PyTuple_New(count));
+  if (values) {
+    for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(values.get(), i, Py_NewRef(args[i]));
+    PyRef told(PyObject_CallFunctionObjArgs(failure_namer, error, callee, values.get(), nullptr));
+    if (told) {
+      Py_SETREF(type, Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(told.get()))));
+      Py_SETREF(error, told.release());
+    }
+  }
+  PyErr_Restore(type, error, trace);
+  return nullptr;
 }
 
 bool kernels_are_watched() { return dispatch_hook != nullptr; }

@@ -112,6 +112,10 @@ extern thread_local const CallObserver* call_observer;
 
 bool kernels_are_watched();  // a dispatch hook is set
 
+// Tells the error in flight again, with the name and the arguments of the kernel or operation that
+// it leaves; see tilegrad/kernels/failure.py. Returns null.
+PyObject* name_failure(PyObject* callee, PyObject* const* args, Py_ssize_t count);
+
 bool poll_signals();  // takes the GIL; true if a Python signal handler raised
 
 namespace detail {

@@ -14,6 +14,7 @@
 #include <cstddef>
 
 #include "bindings/autograd.h"
+#include "bindings/kernel.h"
 #include "bindings/module.h"
 #include "bindings/numpy.h"
 
@@ -243,7 +244,8 @@ PyObject* op_call(PyObject* self, PyObject* const* args, size_t nargsf, PyObject
   const size_t flags = static_cast<size_t>(nargs) | PY_VECTORCALL_ARGUMENTS_OFFSET;
   if (!scan.tensors) {
     if (names > 0) return call_slow(self, args, nargs, kwnames);
-    return PyObject_Vectorcall(op->forward, arrays, flags, kwnames);
+    PyObject* out = PyObject_Vectorcall(op->forward, arrays, flags, kwnames);
+    return out != nullptr ? out : name_failure(self, arrays, nargs);
   }
   PyRef attrs;
   if (nargs == op->arity && names == 0) {
@@ -256,7 +258,7 @@ PyObject* op_call(PyObject* self, PyObject* const* args, size_t nargsf, PyObject
     }
   }
   PyRef out(PyObject_Vectorcall(op->forward, arrays, flags, kwnames));
-  if (!out) return nullptr;
+  if (!out) return name_failure(self, arrays, nargs + names);
   const bool needs = scan.gradient && grad_enabled && !op->discrete;
   if (op->view || !PyArray_CheckExact(out.get())) {
     return record_slow(op, args, attrs.get(), out.get(), scan.gradient);

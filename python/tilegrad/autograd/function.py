@@ -14,6 +14,10 @@ from tilegrad.autograd.node import FREED, Missing, Node, Output
 from tilegrad.autograd.tensor import Tensor
 
 
+class NoForwardModeError(NotImplementedError):
+    """A Function was written without jvp."""
+
+
 class FunctionContext:
     """What ``forward`` leaves for ``backward`` and ``jvp``."""
 
@@ -268,7 +272,7 @@ class Function:
     @staticmethod
     def jvp(ctx: FunctionContext, *tangents: Any) -> Any:
         """Turn tangents of the arguments into tangents of the results."""
-        raise NotImplementedError("this Function has no jvp, which forward mode needs")
+        raise NoForwardModeError("this Function has no jvp, which forward mode needs")
 
     @classmethod
     def apply(cls, *args: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import isgeneratorfunction
 from typing import Any, TypeVar
 
 from tilegrad import _native
@@ -25,7 +26,10 @@ class _GradMode:
         _native.set_grad_enabled(self._before.pop())
 
     def __call__(self, function: F) -> F:
+        """``function`` run in this mode; a generator has it whenever it runs, its caller never."""
         mode = self.mode
+        if isgeneratorfunction(function):
+            return _stepwise(mode, function)  # type: ignore[return-value]
 
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -33,6 +37,31 @@ class _GradMode:
                 return function(*args, **kwargs)
 
         return wrapped  # type: ignore[return-value]
+
+
+def _stepwise(mode: bool, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A generator function whose steps run in ``mode``."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        resume: Callable[[Any], Any] = generator.send
+        sent: Any = None
+        try:
+            while True:
+                with _GradMode(mode):
+                    value = resume(sent)
+                try:
+                    resume, sent = generator.send, (yield value)
+                except Exception as error:
+                    resume, sent = generator.throw, error
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            with _GradMode(mode):
+                generator.close()
+
+    return wrapped
 
 
 class no_grad(_GradMode):  # noqa: N801 - the field's name

@@ -26,6 +26,7 @@ from tilegrad.autograd.node import Node, Output, Version
 from tilegrad.autograd.rules import Rule
 from tilegrad.autograd.tensor import Tensor, edge_of
 from tilegrad.autograd.vector_space import vector_space
+from tilegrad.kernels.failure import KINDS, raise_retold
 
 #: Every operation by name. Tests walk it: an op without rule or test row cannot exist.
 OPS: dict[str, Op] = {}
@@ -202,7 +203,10 @@ class Op(_native.OpBase):
         recorder = recording.current()
         if recorder is not None:
             return recorder.forward(self, arrays, attrs)
-        return self.forward(*arrays, **attrs)
+        try:
+            return self.forward(*arrays, **attrs)
+        except KINDS as error:
+            raise_retold(error, self.name, arrays)
 
     def apply_value(self, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         """The result and its graph node for ``args``, whatever tangents they carry."""

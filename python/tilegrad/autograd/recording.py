@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
+from tilegrad.kernels.failure import KINDS, raise_retold
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -63,9 +65,12 @@ def opaque(function: F) -> F:
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         recorder = _current.recorder
-        if recorder is None:
+        if recorder is not None:
+            return recorder.call(function, args, kwargs)
+        try:
             return function(*args, **kwargs)
-        return recorder.call(function, args, kwargs)
+        except KINDS as error:
+            raise_retold(error, function.__name__, (*args, *kwargs.values()))
 
     return wrapped  # type: ignore[return-value]
 

@@ -155,6 +155,9 @@ class Tensor(_native.TensorBase):
     def numpy(self) -> Array:
         """The entries as a NumPy array that shares this tensor's memory.
 
+        What NumPy or :mod:`tilegrad.kernels` write into it is not counted as a change of the
+        tensor: between forward and backward, change tensors through their own methods.
+
         Raises:
             RuntimeError: the tensor requires gradients, which NumPy code would lose silently.
         """

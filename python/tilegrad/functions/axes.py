@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 
@@ -23,9 +24,12 @@ def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     >>> sizes_of((2, 3)), sizes_of(([2, 3],))
     ((2, 3), (2, 3))
     """
-    if len(sizes) == 1 and not hasattr(sizes[0], "__index__"):
-        sizes = tuple(sizes[0])
-    return tuple(int(size) for size in sizes)
+    if len(sizes) == 1 and hasattr(sizes[0], "__iter__") and not isinstance(sizes[0], str):
+        sizes = sizes[0] if getattr(sizes[0], "ndim", 1) else sizes
+    try:
+        return tuple(map(operator.index, sizes))
+    except TypeError:
+        raise TypeError(f"sizes must be whole numbers, not {sizes}") from None
 
 
 def normal_axis(axis: int, ndim: int, where: str) -> int:

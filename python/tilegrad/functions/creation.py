@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions.axes import sizes_of
+from tilegrad.kernels.failure import KINDS, raise_retold
 from tilegrad.ops import shape as _shape
 from tilegrad.ops.promotion import DEFAULT_DTYPE
 
@@ -47,7 +48,10 @@ def _array(data: Any, dtype: DType = None) -> Any:
     ):
         array = np.asarray(data, dtype=dtype)
     else:
-        array = np.asarray(_plain(data), dtype=dtype)
+        try:
+            array = np.asarray(_plain(data), dtype=dtype)
+        except KINDS as error:
+            raise_retold(error, "tensor", (data,))
         if dtype is None and array.dtype.kind == "f" and not _has_array(data):
             array = array.astype(DEFAULT_DTYPE)
     if array.dtype.kind not in "fiub":
@@ -142,6 +146,16 @@ def scalar_tensor(
 # ---- constant entries ----------------------------------------------------------------------------
 
 
+def _filled(
+    sizes: tuple[Any, ...], value: Any, dtype: DType, requires_grad: bool, device: Any
+) -> Tensor:
+    check_device(device)
+    if dtype is None:
+        dtype = _array(value).dtype
+    entries = value._array if isinstance(value, Tensor) else value
+    return _leaf(np.full(sizes_of(sizes), entries, dtype), requires_grad)
+
+
 @opaque
 def zeros(
     *size: Any, dtype: DType = None, requires_grad: bool = False, device: Any = None,
@@ -153,8 +167,7 @@ def zeros(
     >>> tg.zeros(2, 3).shape == tg.zeros((2, 3)).shape == (2, 3)
     True
     """
-    return full(sizes_of(size) if shape is None else shape, 0.0, dtype=dtype,
-                requires_grad=requires_grad, device=device)  # fmt: skip
+    return _filled(size if shape is None else (shape,), 0.0, dtype, requires_grad, device)
 
 
 @opaque
@@ -163,8 +176,7 @@ def ones(
     shape: Any = None,
 ) -> Tensor:  # fmt: skip
     """Ones."""
-    return full(sizes_of(size) if shape is None else shape, 1.0, dtype=dtype,
-                requires_grad=requires_grad, device=device)  # fmt: skip
+    return _filled(size if shape is None else (shape,), 1.0, dtype, requires_grad, device)
 
 
 @opaque
@@ -188,11 +200,7 @@ def full(
     device: Any = None,
 ) -> Tensor:
     """``fill_value`` everywhere; without ``dtype`` its own kind decides."""
-    check_device(device)
-    if dtype is None:
-        dtype = _array(fill_value).dtype
-    entries = fill_value._array if isinstance(fill_value, Tensor) else fill_value
-    return _leaf(np.full(sizes_of((size,)), entries, dtype), requires_grad)
+    return _filled((size,), fill_value, dtype, requires_grad, device)
 
 
 def _like(x: Any, dtype: Any) -> tuple[tuple[int, ...], Any]:
@@ -205,7 +213,7 @@ def zeros_like(
 ) -> Tensor:
     """Zeros in the shape and dtype of ``x``."""
     shape, dtype = _like(x, dtype)
-    return full(shape, 0, dtype=dtype, requires_grad=requires_grad, device=device)
+    return _filled(shape, 0, dtype, requires_grad, device)
 
 
 @opaque
@@ -214,7 +222,7 @@ def ones_like(
 ) -> Tensor:
     """Ones in the shape and dtype of ``x``."""
     shape, dtype = _like(x, dtype)
-    return full(shape, 1, dtype=dtype, requires_grad=requires_grad, device=device)
+    return _filled(shape, 1, dtype, requires_grad, device)
 
 
 @opaque
@@ -233,7 +241,7 @@ def full_like(
 ) -> Tensor:  # fmt: skip
     """``fill_value`` in the shape and dtype of ``x``."""
     shape, dtype = _like(x, dtype)
-    return full(shape, fill_value, dtype=dtype, requires_grad=requires_grad, device=device)
+    return _filled(shape, fill_value, dtype, requires_grad, device)
 
 
 # ---- sequences -----------------------------------------------------------------------------------

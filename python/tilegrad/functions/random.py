@@ -10,6 +10,7 @@ True
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,10 @@ class Generator:
         self.manual_seed(0 if seed is None else seed)
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start anew from ``seed``."""
-        self._seed = int(seed)
+        """Start anew from ``seed``, any whole number."""
+        if not hasattr(seed, "__index__"):
+            raise TypeError(f"manual_seed: the seed must be a whole number, not {seed!r}")
+        self._seed = operator.index(seed)
         self.numpy = np.random.Generator(np.random.PCG64(self._seed % 2**64))
         return self
 

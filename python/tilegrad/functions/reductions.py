@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.functions.axes import axis_of, normal_axes
+from tilegrad.functions.axes import axis_of, normal_axes, normal_axis
 from tilegrad.ops import arithmetic, comparison, cumulative, reduction
 from tilegrad.ops import indexing as _indexing
 from tilegrad.ops import shape as _shape
@@ -128,11 +128,12 @@ def _extreme(
         return whole(x, None, keepdims)
     if not isinstance(axis, (int, np.integer)):
         return pairwise(x, axis)
-    if x.ndim and x.shape[axis] == 0:
+    axis = normal_axis(int(axis), x.ndim, name)
+    if x.shape and x.shape[axis] == 0:
         raise IndexError(f"{name}: axis {axis} of shape {x.shape} is empty")
     if not x.ndim:
         return Extreme(_shape.alias(x), _zero_index(x))
-    return _pick(x, arg(x, int(axis), True), int(axis), keepdims)
+    return _pick(x, arg(x, axis, True), axis, keepdims)
 
 
 def _zero_index(x: Any) -> Any:

@@ -438,6 +438,8 @@ split_with_sizes = split
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most ``chunks`` pieces of equal size, the last possibly smaller."""
     dim = normal_axis(dim, x.ndim, "chunk")
+    if chunks < 1:
+        raise ValueError(f"chunk: the number of pieces must be positive, not {chunks}")
     return split(x, builtins.max(-(-x.shape[dim] // chunks), 1), dim)  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar, cast
 
 from tilegrad import _native
+from tilegrad.kernels.failure import named
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +22,8 @@ KERNELS: dict[str, Any] = {}
 
 #: The NumPy twins under their kernels' names: ``reference.matmul`` and so on.
 reference = SimpleNamespace()
+
+_native.set_failure_namer(named)
 
 
 def kernel(twin: Callable[P, R]) -> Callable[P, R]:

@@ -24,12 +24,15 @@ def empty(shape: Any, dtype: Any = None) -> Parameter:
 
 
 def check_sizes(layer: str, **sizes: Any) -> None:
-    """Raise unless all are integers that are not negative."""
+    """Raise unless all are integers, not negative, of a product that memory could hold."""
     for name, value in sizes.items():
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise TypeError(f"{layer}: {name} must be an integer, got {value!r}")
         if value < 0:
             raise ValueError(f"{layer}: {name} must not be negative, got {value}")
+    if math.prod(max(1, value) for value in sizes.values()) >= 2**60:
+        given = " and ".join(f"{name}={value}" for name, value in sizes.items())
+        raise OverflowError(f"{layer}: {given} ask for more bytes than memory has addresses")
 
 
 def check_device(layer: str, device: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn.hooks import BackwardHooks, RemovableHandle
+from tilegrad.nn.location import locate
 from tilegrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from tilegrad.nn.state import IncompatibleKeys, StateMixin
 
@@ -64,9 +65,13 @@ class Module(StateMixin):
 
     # ---- calling ----------------------------------------------------------------------------
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._hooked:
-            return self.forward(*args, **kwargs)
-        return self._call_with_hooks(args, kwargs)
+        try:
+            if not self._hooked:
+                return self.forward(*args, **kwargs)
+            return self._call_with_hooks(args, kwargs)
+        except Exception as error:
+            locate(error, self)
+            raise
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):

@@ -133,9 +133,14 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            if not self._step_group(group, self.state):
-                self._update(group)
+        for number, group in enumerate(self.param_groups):
+            try:
+                if not self._step_group(group, self.state):
+                    self._update(group)
+            except GradientMismatchError as error:
+                at = next(i for i, p in enumerate(group["params"]) if p is error.param)
+                text = f"{type(self).__name__}: parameter {at} of group {number}: {error}"
+                raise RuntimeError(text) from None
         if hooked:
             for hook in list(self._step_post_hooks.values()):
                 hook(self, (closure,), {})
@@ -282,6 +287,17 @@ def below_one(optimizer: str, **options: Any) -> None:
             raise ValueError(f"{optimizer}: {name} must be in [0, 1), got {value}")
 
 
+class GradientMismatchError(RuntimeError):
+    """A gradient does not fit its parameter, which was changed after backward."""
+
+    def __init__(self, param: Tensor, gradient: Any) -> None:
+        super().__init__(
+            f"a parameter of shape {param.shape} and dtype {param.dtype} has a gradient of shape "
+            f"{gradient.shape} and dtype {gradient.dtype}"
+        )
+        self.param = param
+
+
 def gradient_of(param: Tensor) -> Any:
     """The gradient's array, None without one; it must fit the parameter."""
     g = param.grad
@@ -289,10 +305,7 @@ def gradient_of(param: Tensor) -> Any:
         return None
     array = g._array
     if array.shape != param._array.shape or array.dtype != param._array.dtype:
-        raise RuntimeError(
-            f"a parameter of shape {param.shape} and dtype {param.dtype} has a gradient of shape "
-            f"{array.shape} and dtype {array.dtype}"
-        )
+        raise GradientMismatchError(param, array)
     return array
 
 
