@@ -100,3 +100,16 @@ def test_results_of_different_shapes_are_refused():
     del OPS["positive_entries"]
     with pytest.raises(NoBatchedFormError, match=r"positive_entries: .* different shapes"):
         func.vmap(op)(tg.tensor(np.array([[1.0, -1.0], [1.0, 1.0]])))
+
+
+@pytest.mark.parametrize("jacobian", [func.jacrev, func.jacfwd])
+def test_jacobians_differentiate_twice_where_members_share_values(jacobian: Any):
+    """The second derivative of a Jacobian uses values that all rows share, a product's operands as
+    well as a number, both inside the batch (one share per row) and after it (the whole sum)."""
+
+    def total(x: Any) -> Any:
+        return jacobian(lambda v: tg.sin(tg.outer(v, v)) + v * tg.cos(v @ v))(x).sin().sum()
+
+    x = tg.tensor(np.array([0.3, 0.7]), requires_grad=True)
+    assert tg.autograd.gradcheck(total, x)
+    assert tg.autograd.gradgradcheck(total, x)

@@ -26,6 +26,24 @@ NUMPY_CALLS: dict[str, Any] = {
     "squeeze": lambda x: np.squeeze(x[None]), "tril": np.tril, "dot": lambda x: np.dot(A.T, x),
     "expand_dims": lambda x: np.expand_dims(x, 1), "flip": lambda x: np.flip(x, 0),
     "prod": lambda x: np.prod(x, axis=1), "broadcast_to": lambda x: np.broadcast_to(x, (2, 2, 3)),
+    "append": lambda x: np.append(x, x[:1], axis=0), "append flat": lambda x: np.append(x, [1, 2]),
+    "average": lambda x: np.average(x, 1, np.arange(1.0, 4.0)), "conjugate": np.conjugate,
+    "cross": lambda x: np.cross(x, A[::-1]), "delete": lambda x: np.delete(x, 1, axis=1),
+    "diag": lambda x: np.diag(x, 1), "diff": lambda x: np.diff(x, 1, 0, prepend=0.0),
+    "dot of stacks": lambda x: np.dot(x[None], np.stack([A.T, 2 * A.T])), "einsum": lambda x:
+    np.einsum("ij,kj->ik", x, A), "gradient": lambda x: np.gradient(x, 0.5, axis=1),
+    "inner": lambda x: np.inner(x, A), "kron": lambda x: np.kron(x, A[:1]),
+    "linspace": lambda x: np.linspace(x[0], x[1], 4), "median": lambda x: np.median(x, axis=1),
+    "outer": lambda x: np.outer(x, A[0]), "pad": lambda x: np.pad(x, ((1, 0), (0, 2)),
+    constant_values=3.0), "pad by edges": lambda x: np.pad(x, 1, "edge"), "ptp": np.ptp,
+    "partition": lambda x: np.partition(x, 1), "rollaxis": lambda x: np.rollaxis(x, 1),
+    "roll": lambda x: np.roll(x, 1, 0), "row of": lambda x: np.take(x, [1, 0, 1], axis=0),
+    "select": lambda x: np.select([A > 2, A > 1], [x, 2 * x], 7.0), "sort": np.sort,
+    "sort flat": lambda x: np.sort(x, None), "split": lambda x: np.split(x, 3, 1)[1],
+    "svd without vectors": lambda x: np.linalg.svd(x, compute_uv=False), "tile": lambda x:
+    np.tile(x, (2, 1)), "tensordot": lambda x: np.tensordot(x, A, axes=([0, 1], [0, 1])),
+    "trace with offset": lambda x: np.trace(x, 1), "trapezoid": lambda x: np.trapezoid(x, dx=0.5),
+    "vdot": lambda x: np.vdot(x, A), "vstack": lambda x: np.vstack([x, A]),
 }  # fmt: skip
 
 
@@ -47,6 +65,22 @@ def test_functions_without_an_operation_do_not_cut_gradients():
     with pytest.raises(RuntimeError, match="requires gradients"):
         np.asarray(x)
     np.testing.assert_array_equal(np.percentile(x.detach(), 50).numpy(), np.percentile(A, 50))
+
+
+def test_functions_without_a_derivative_take_any_tensor():
+    x = tg.tensor(A.copy(), requires_grad=True)
+    for call in (np.argsort, np.argwhere, np.zeros_like, np.isposinf, lambda x: np.nonzero(x > 1)):
+        for found, wanted in zip(call(x), call(A), strict=True):
+            assert isinstance(found, tg.Tensor)
+            np.testing.assert_array_equal(found.numpy(), wanted)
+    assert np.array_equal(x, A)
+    assert np.allclose(x, A)
+
+
+def test_lists_of_tensors_keep_their_history():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    tg.asarray([[x[0], 3.0], [x[1] * x[1], x[0]]]).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 4])
 
 
 def test_array_and_dlpack_share_memory():

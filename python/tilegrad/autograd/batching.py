@@ -19,7 +19,6 @@ sequence number tells which it is.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -45,19 +44,19 @@ class NoBatchedFormError(NotImplementedError):
 
 
 class Level:
-    """One batch: its size, its rank among levels, and which nodes were made inside it."""
+    """One batch: its size, its rank among levels, and since when nodes are made inside it."""
 
-    __slots__ = ("end", "number", "size", "start")
+    __slots__ = ("number", "open", "size", "start")
 
     def __init__(self, size: int) -> None:
         self.number = _next_number()
         self.size = size
         self.start = next_sequence_number()
-        self.end: float = math.inf
+        self.open = True
 
     def close(self) -> None:
         """Nodes made from now on are outside."""
-        self.end = next_sequence_number()
+        self.open = False
 
     def __repr__(self) -> str:
         return f"<batch {self.number} of {self.size}>"
@@ -406,7 +405,7 @@ def _leave(x: Tensor, level: Level, axis: int) -> Tensor:
 def _total(x: Tensor, level: Level) -> Tensor:
     place = x._batch.index(level)
     rest = (*x._batch[:place], *x._batch[place + 1 :])
-    return _wrap(np.add.reduce(x._array, axis=place), rest)
+    return _wrap(np.asarray(np.add.reduce(x._array, axis=place)), rest)
 
 
 #: Members along ``axis`` of ``x`` (counted from 0), as one batched tensor.
@@ -425,11 +424,18 @@ total: _Conversion = _Conversion("sum over batch", _total, lambda g, level: g)
 
 # ---- gradients ---------------------------------------------------------------------------------
 def _is_inside(level: Level, edge: Any) -> bool:
-    """Whether what ``edge`` stands for belongs to one member of ``level``."""
+    """Whether what ``edge`` stands for belongs to one member of ``level``.
+
+    While the level is open, whatever was made in it does, even where all members share the value:
+    each may be asked for its own gradient. Afterwards nobody can ask, and a shared value is
+    shared by what else came of it outside: its gradient is the sum over the members.
+    """
     if isinstance(edge, Tensor):
         return level in edge._batch
     node = edge.node if type(edge) is Output else edge
-    return level.start <= node.sequence < level.end or level in getattr(node.attrs, "levels", ())
+    return level in getattr(node.attrs, "levels", ()) or (
+        level.open and bool(node.sequence >= level.start)
+    )
 
 
 class _Carried(threading.local):

@@ -256,6 +256,8 @@ def _an_axis(name: str, axis: Any, dim: Any) -> Any:
 
 def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Where ``|x - y| <= atol + rtol |y|``."""
+    if rtol < 0 or atol < 0:
+        raise ValueError(f"isclose: tolerances rtol={rtol}, atol={atol} must not be negative")
     a, b = _values(x), _values(y)
     return Tensor(np.asarray(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)))
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.functions import shaping
 from tilegrad.functions.axes import sizes_of
 from tilegrad.kernels.failure import KINDS, raise_retold
 from tilegrad.ops import shape as _shape
@@ -66,6 +67,23 @@ def _has_array(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.generic, Tensor))
 
 
+def holds_tensors(data: Any) -> bool:
+    """Whether ``data`` is a tensor, or nested sequences with tensors in them."""
+    if isinstance(data, (list, tuple)):
+        return any(map(holds_tensors, data))
+    return isinstance(data, Tensor)
+
+
+def _stacked(data: Any) -> Tensor:
+    """Nested sequences of tensors and numbers as one tensor, with their history."""
+    if isinstance(data, Tensor):
+        return data
+    if not holds_tensors(data):
+        return tensor(data)
+    stack: Tensor = shaping.stack([_stacked(item) for item in data])
+    return stack
+
+
 def _plain(data: Any) -> Any:
     """Nested sequences with the tensors in them replaced by their arrays."""
     if isinstance(data, Tensor):
@@ -100,9 +118,10 @@ def tensor(
 
 
 def as_tensor(data: Any, dtype: DType = None, *, device: Any = None) -> Tensor:
-    """``data`` as a tensor: a tensor stays what it is, with its history."""
+    """``data`` as a tensor: a tensor stays what it is, with its history; so do those in lists."""
     check_device(device)
-    if isinstance(data, Tensor):
+    if holds_tensors(data):
+        data = _stacked(data)
         return data if dtype is None or data.dtype == dtype else _shape.cast(data, np.dtype(dtype))
     return tensor(data, dtype)
 
@@ -266,6 +285,8 @@ def arange(
     whole = all(isinstance(value, (int, np.integer)) for value in (start, end, step))
     if dtype is None:
         dtype = np.int64 if whole else DEFAULT_DTYPE
+    elif np.dtype(dtype) == np.int64 and not whole:
+        return arange(int(start), int(end), int(step), dtype=dtype, requires_grad=requires_grad)
     count = max(-(-(end - start) // step) if whole else int(np.ceil((end - start) / step)), 0)
     return _leaf((start + np.arange(count) * step).astype(dtype), requires_grad)
 
@@ -278,9 +299,16 @@ def linspace(
 ) -> Tensor:  # fmt: skip
     """``steps`` numbers from ``start`` to ``end`` at equal distances."""
     check_device(device)
-    end = _number(stop if end is None else end)
-    array = np.linspace(_number(start), end, steps if num is None else num, endpoint=endpoint)
-    return _leaf(array.astype(DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
+    dtype = np.dtype(DEFAULT_DTYPE if dtype is None else dtype)
+    ends = _ends(start, stop if end is None else end, dtype)
+    array = np.linspace(*ends, steps if num is None else num, endpoint=endpoint)
+    return _leaf(array.astype(dtype), requires_grad)
+
+
+def _ends(start: Any, end: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """Both ends in the dtype of the result, where that is one of integers."""
+    start, end = _number(start), _number(end)
+    return (int(start), int(end)) if dtype.kind in "iu" else (start, end)
 
 
 @opaque
@@ -290,8 +318,9 @@ def logspace(
 ) -> Tensor:  # fmt: skip
     """``base`` to the powers of :func:`linspace`."""
     check_device(device)
-    array = np.logspace(_number(start), _number(end), steps, base=base)
-    return _leaf(array.astype(DEFAULT_DTYPE if dtype is None else dtype), requires_grad)
+    dtype = np.dtype(DEFAULT_DTYPE if dtype is None else dtype)
+    array = np.logspace(*_ends(start, end, dtype), steps, base=base)
+    return _leaf(array.astype(dtype), requires_grad)
 
 
 @opaque

@@ -75,6 +75,8 @@ def diff(
     if not x.ndim:
         raise RuntimeError("diff: needs at least one dimension")
     dim = normal_axis(dim if axis is None else axis, x.ndim, "diff")
+    if n < 0:
+        raise ValueError(f"diff: the order {n} must not be negative")
     if n == 0:
         return _shape.copy(x)
     ends = [part for part in (prepend, x, append) if part is not None]

@@ -223,6 +223,11 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> A
     if not x.ndim:
         return _arithmetic.add(x, _shape.reshape(source, ()))
     places = np.atleast_1d(_values(index))
+    if source.ndim and (*x.shape[:dim], places.size, *x.shape[dim + 1 :]) != source.shape:
+        raise ValueError(
+            f"index_add: {places.size} slices along axis {dim} of shape {x.shape} do not have the "
+            f"source's shape {source.shape}"
+        )
     return _arithmetic.add(x, _shape.put(_row(source, x), _at(dim, places.copy()), x.shape))
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.functions import cumulative, indexing, products, shaping
-from tilegrad.functions.axes import normal_axis, sizes_of
-from tilegrad.functions.reductions import norm
+from tilegrad.functions.axes import normal_axes, normal_axis, sizes_of
+from tilegrad.functions.reductions import _floating, norm
 from tilegrad.ops import arithmetic as _a
 from tilegrad.ops import shape as _shape
 from tilegrad.ops.selection import where as _where
@@ -163,10 +163,11 @@ def gradient(
     x: Any, *, spacing: Any = None, dim: Any = None, edge_order: int = 1
 ) -> tuple[Any, ...]:
     """Central differences along axes, one-sided at the ends."""
+    x = _floating(x)
     spacing = 1 if spacing is None else spacing
     axes = tuple(range(x.ndim)) if dim is None else np.atleast_1d(dim).tolist()
     steps = spacing if isinstance(spacing, (list, tuple)) else [spacing] * len(axes)
-    axes = [normal_axis(axis, x.ndim, "gradient") for axis in axes]
+    axes = normal_axes(tuple(axes), x.ndim, "gradient")
     return tuple(
         _along(x, _difference_matrix(x, axis, step, edge_order), axis)
         for axis, step in zip(axes, steps, strict=True)
@@ -190,6 +191,8 @@ def _difference_matrix(x: Any, axis: int, step: Any, edge_order: int) -> Any:
 def sum_to_size(x: Any, *size: Any) -> Any:
     """``x`` summed down to a shape that broadcasts to its own."""
     shape = sizes_of(size)
+    if shape != x.shape and x.dtype.kind != "f":
+        x = _shape.cast(x, np.dtype(np.int64))
     return _shape.sum_to(x, shape)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.functions import elementwise, products, reductions, shaping
+from tilegrad.functions import elementwise, numpy_names, products, reductions, shaping
+from tilegrad.functions.numpy_functions import FUNCTIONS
 from tilegrad.ops import arithmetic, comparison, cumulative, selection
 from tilegrad.ops.power import power
 from tilegrad.ops.selection import where
@@ -41,6 +42,7 @@ _UFUNCS |= {
     np.matmul: products.matmul,
     np.rint: arithmetic.round,
     np.fabs: arithmetic.absolute,
+    np.conjugate: arithmetic.positive,
     np.invert: comparison.bitwise_not,
     np.left_shift: comparison.left_shift,
     np.right_shift: comparison.right_shift,
@@ -93,10 +95,9 @@ _FUNCTIONS: dict[Any, Any] = {
     getattr(np, name): getattr(module, name)
     for module, names in (
         (reductions, "all amax amin any argmax argmin count_nonzero mean nanmean nansum prod sum"),
-        (shaping, "atleast_1d atleast_2d atleast_3d broadcast_to column_stack concatenate diag "
-         "diagflat diagonal dstack expand_dims flip fliplr flipud hsplit hstack meshgrid moveaxis "
-         "ravel roll rot90 squeeze stack swapaxes tile trace transpose tril triu vsplit vstack "
-         "matrix_transpose unstack"),
+        (shaping, "atleast_1d atleast_2d atleast_3d broadcast_to column_stack concatenate "
+         "diagonal dstack expand_dims flip fliplr flipud hstack meshgrid moveaxis "
+         "ravel squeeze stack transpose tril triu vstack matrix_transpose unstack"),
     )
     for name in names.split()
     if hasattr(np, name)
@@ -124,7 +125,6 @@ _FUNCTIONS |= {
     np.shape: lambda x: x.shape,
     np.size: lambda x, axis=None: x.numel() if axis is None else x.shape[axis],
     np.broadcast_arrays: lambda *xs: shaping.broadcast_tensors(*map(_tensor, xs)),
-    np.dot: lambda a, b: products.matmul(a, b) if np.ndim(a) and np.ndim(b) else a * b,
 }
 
 
@@ -179,13 +179,14 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
 
 
 #: Arguments of NumPy functions that say nothing when they have these values.
-_SILENT = {"out": None, "dtype": None, "order": ("C", "K", None), "subok": (True, False)}
+_SILENT = {
+    "out": None, "dtype": None, "order": ("C", "K", None), "subok": (True, False),
+    "casting": ("same_kind",),
+}  # fmt: skip
 
 
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    from tilegrad.functions import numpy_names
-
-    op = _FUNCTIONS.get(func) or numpy_names.find(func)
+    op = _FUNCTIONS.get(func) or FUNCTIONS.get(func) or numpy_names.find(func)
     if op is not None:
         kept = {
             key: value

@@ -231,6 +231,8 @@ def multinomial(
     weights: Any, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:
     """Positions drawn with probabilities proportional to ``weights``, (..., num_samples)."""
+    if _values(weights).dtype.kind != "f":
+        raise TypeError(f"multinomial: weights must be floating, got {_values(weights).dtype}")
     rows = np.atleast_2d(_values(weights)).astype(np.float64)
     if (rows < 0).any() or not np.isfinite(rows).all() or (rows.sum(1) <= 0).any():
         raise ValueError("multinomial: weights must be finite, not negative and not all zero")

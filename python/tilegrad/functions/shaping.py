@@ -181,12 +181,18 @@ def flip(x: Any, *axes: Any, dims: Any = None, axis: Any = None) -> Any:
 
 def fliplr(x: Any) -> Any:
     """The columns in reverse order."""
-    return flip(x, 1)
+    return _flipped("fliplr", x, 1)
 
 
 def flipud(x: Any) -> Any:
     """The rows in reverse order."""
-    return flip(x, 0)
+    return _flipped("flipud", x, 0)
+
+
+def _flipped(name: str, x: Any, axis: int) -> Any:
+    if x.ndim <= axis:
+        raise RuntimeError(f"{name}: shape {x.shape} has no axis {axis}")
+    return flip(x, axis)
 
 
 def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
@@ -207,6 +213,8 @@ def roll(x: Any, shifts: Any, dims: Any = None, *, axis: Any = None) -> Any:
     axes = tuple(axes) or None if isinstance(axes, (list, tuple)) else axes
     if axes is None and isinstance(shifts, tuple):
         (shifts,) = shifts
+    if isinstance(shifts, tuple) and len(shifts) != (len(axes) if isinstance(axes, tuple) else 1):
+        raise ValueError(f"roll: shifts {shifts} and axes {axes} differ in number")
     return _shape.roll(x, shifts, axes)
 
 
@@ -451,6 +459,8 @@ def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, .
         indices_or_sections = indices_or_sections._array.tolist()
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
+        if n < 1:
+            raise ValueError(f"tensor_split: {n} is no number of pieces")
         short, longer = divmod(size, n)
         return _cut(x, list(np.cumsum([short + (i < longer) for i in range(n)])), dim)
     ends = [slice(None, end).indices(size)[1] for end in indices_or_sections] + [size]

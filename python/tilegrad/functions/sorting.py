@@ -84,14 +84,12 @@ def kthvalue(
     keepdim: bool = False,
 ) -> Extreme:  # fmt: skip
     """The ``k``-th smallest entry along an axis (k counts from 1): ``(values, indices)``."""
-    axis = axis if dim is None else dim
+    axis = normal_axis(axis if dim is None else dim, max(x.ndim, 1), "kthvalue")
+    size = x.shape[axis] if x.ndim else 1
+    if not 1 <= k <= size:
+        raise RuntimeError(f"kthvalue: k = {k}, but axis {axis} of shape {x.shape} has {size}")
     if not x.ndim:
         return Extreme(_shape.alias(x), _indexing.argsort(x, -1))
-    axis = normal_axis(axis, x.ndim, "kthvalue")
-    if not 1 <= k <= x.shape[axis]:
-        raise RuntimeError(
-            f"kthvalue: k = {k}, but axis {axis} of shape {x.shape} has {x.shape[axis]}"
-        )
     return _at_rank(x, k - 1, axis, keepdims or keepdim)
 
 
@@ -340,8 +338,9 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     x = _floating(x)
     rows = _shape.reshape(x, (1, math.prod(x.shape))) if x.ndim < 2 else x
     weights: Any = None
-    for given in (fweights, aweights):
+    for name, given in (("fweights", fweights), ("aweights", aweights)):
         if given is not None:
+            _check_weights(name, given, rows.shape[1])
             weights = given if weights is None else _a.multiply(weights, given)
     if weights is None:
         total: Any = float(rows.shape[1])
@@ -360,6 +359,17 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     product = matmul(weighted, _shape.permute(centred, (1, 0)))
     result = _a.divide(product, freedom)
     return _shape.reshape(result, ()) if rows.shape[0] == 1 else result
+
+
+def _check_weights(name: str, weights: Any, count: int) -> None:
+    """Raise unless there is one weight per observation: frequencies are integers, none negative."""
+    values = _values(weights)
+    if values.shape != (count,):
+        raise ValueError(f"cov: {name} of shape {values.shape} for {count} observations")
+    if name == "fweights" and values.dtype.kind == "f":
+        raise TypeError(f"cov: fweights must be integers, got {values.dtype}")
+    if (values < 0).any():
+        raise ValueError(f"cov: {name} must not be negative")
 
 
 def corrcoef(x: Any) -> Any:

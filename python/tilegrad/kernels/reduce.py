@@ -27,8 +27,10 @@ Axis = int | tuple[int, ...] | None
 @kernel
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over ``axis``; 0 over an empty one. Integers and booleans are summed in int64."""
+    x = np.asarray(x)
+    dtype = np.int64 if x.dtype.kind in "biu" else None
     with np.errstate(all="ignore"):
-        return np.asarray(np.sum(np.asarray(x), axis=axis, keepdims=keepdims), order="C")
+        return np.asarray(np.sum(x, axis=axis, dtype=dtype, keepdims=keepdims), order="C")
 
 
 @kernel

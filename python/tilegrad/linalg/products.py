@@ -14,7 +14,7 @@ from tilegrad.ops.cumulative import cumprod
 from tilegrad.ops.linalg_checks import LinAlgError
 from tilegrad.ops.products import bmm, transpose
 from tilegrad.ops.reduction import sum
-from tilegrad.ops.shape import concatenate, expand, getitem, reshape, roll, tril
+from tilegrad.ops.shape import cast, concatenate, expand, getitem, reshape, roll, tril
 from tilegrad.ops.shape import diagonal as _diagonal
 
 matmul = _functions.matmul
@@ -32,14 +32,15 @@ def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
     return _diagonal(A, offset, dim1 % A.ndim, dim2 % A.ndim)
 
 
-def trace(A: Any, *, offset: int = 0) -> Any:
-    """The sum of the diagonal of matrices (..., m, n) -> (...).
+def trace(A: Any, *, offset: int = 0, dtype: Any = None) -> Any:
+    """The sum of the diagonal of matrices (..., m, n) -> (...), in ``dtype`` if there is one.
 
     >>> import tilegrad as tg
     >>> float(tg.linalg.trace([[1.0, 2.0], [3.0, 4.0]]))
     5.0
     """
-    return sum(diagonal(A, offset=offset), -1)
+    entries = diagonal(A, offset=offset)
+    return sum(entries if dtype is None else cast(entries, np.dtype(dtype)), -1)
 
 
 def outer(x: Any, y: Any) -> Any:

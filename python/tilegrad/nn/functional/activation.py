@@ -186,6 +186,8 @@ def rrelu(
     inplace: bool = False, generator: Any = None,
 ) -> Any:  # fmt: skip
     """Leaky ReLU whose slope is drawn from [lower, upper) in training, and their mean otherwise."""
+    if lower > upper:
+        raise ValueError(f"rrelu: lower {lower} must not exceed upper {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slopes = stream(generator).uniform(lower, upper, input.shape).astype(input.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 from tilegrad.kernels.geometry import pad_pairs, per_axis, resolve_padding, transposed_image
 from tilegrad.ops import convolution as ops
 from tilegrad.ops.arithmetic import add
-from tilegrad.ops.shape import reshape
+from tilegrad.ops.shape import put, reshape
 
 
 def same_dtype(op: str, x: Any, **others: Any) -> None:
@@ -108,6 +108,18 @@ def conv3d(
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
+def _whole_steps(op: str, ndim: int, x: Any, stride: Any, extra: Any) -> tuple[Any, Any]:
+    """Output padding of whole strides (with dilation there may be some) as zeros after ``x``."""
+    steps = per_axis(op, "stride", stride, ndim, 1)
+    extras = per_axis(op, "output_padding", extra, ndim, 0)
+    if all(e < s for e, s in zip(extras, steps, strict=True)):
+        return x, extras
+    sizes = [n + e // s for n, e, s in zip(x.shape[2:], extras, steps, strict=True)]
+    inside = (slice(None), slice(None), *(slice(0, n) for n in x.shape[2:]))
+    rest = tuple(e % s for e, s in zip(extras, steps, strict=True))
+    return put(x, inside, (*x.shape[:2], *sizes)), rest
+
+
 def _conv_transpose(
     op: str, ndim: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any,
     output_padding: Any, groups: int, dilation: Any,
@@ -126,6 +138,7 @@ def _conv_transpose(
             f"{op}: bias of shape {bias.shape} must have shape ({channels},): {weight.shape[1]} "
             f"output channels per group of weight {weight.shape}, {groups} groups"
         )
+    x, output_padding = _whole_steps(op, ndim, x, stride, output_padding)
     image = transposed_image(
         op, x.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation
     )

@@ -23,10 +23,11 @@ from tilegrad.ops.arithmetic import (
 from tilegrad.ops.cross_entropy import cross_entropy as _cross_entropy
 from tilegrad.ops.exponential import exp, log, sqrt
 from tilegrad.ops.losses import binary_cross_entropy as _binary_cross_entropy
+from tilegrad.ops.promotion import result_dtype
 from tilegrad.ops.reduction import mean as mean_over
 from tilegrad.ops.reduction import sum as sum_over
 from tilegrad.ops.selection import clip, maximum, minimum, where
-from tilegrad.ops.shape import expand, getitem, permute, reshape
+from tilegrad.ops.shape import cast, expand, getitem, permute, reshape
 
 
 def values_of(t: Any) -> Any:
@@ -142,6 +143,8 @@ def poisson_nll_loss(
 ) -> Any:  # fmt: skip
     """The negative log likelihood of counts under a Poisson rate, or under its logarithm."""
     _pair("poisson_nll_loss", input, target)
+    if target.dtype.kind != "f" and full:
+        target = cast(target, result_dtype(input, 1.0))
     if log_input:
         loss = subtract(exp(input), multiply(target, input))
     else:

@@ -12,10 +12,10 @@ from tilegrad.ops import normalization as ops
 from tilegrad.ops.arithmetic import absolute, add, divide, multiply, square
 from tilegrad.ops.pooling import avg_pool
 from tilegrad.ops.power import power
-from tilegrad.ops.reduction import amax, root
+from tilegrad.ops.reduction import amax, count_nonzero, root
 from tilegrad.ops.reduction import sum as sum_over
 from tilegrad.ops.selection import maximum
-from tilegrad.ops.shape import expand, put, reshape
+from tilegrad.ops.shape import cast, expand, put, reshape
 
 
 def _values(t: Any) -> Any:
@@ -216,6 +216,8 @@ def vector_norm(x: Any, p: float, dim: Any) -> Any:
         return sum_over(absolute(x), axis, True)
     if p == float("inf"):
         return amax(absolute(x), axis, True)
+    if p == 0:
+        return cast(count_nonzero(x, axis, True), x.dtype)
     return power(sum_over(power(absolute(x), p), axis, True), 1.0 / p)
 
 

@@ -99,6 +99,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         return _constant(input, pairs, 0.0 if value is None else value)
     if value is not None:
         raise ValueError(f"pad: value={value} is for mode='constant' only, not {mode!r}")
+    if mode == "circular":  # what is cropped does not come back around
+        input = _constant(input, [(min(low, 0), min(high, 0)) for low, high in pairs], 0.0)
+        pairs = [(max(low, 0), max(high, 0)) for low, high in pairs]
     for axis, (low, high) in enumerate(pairs):
         if low == high == 0:
             continue

@@ -15,6 +15,7 @@ from tilegrad.ops import pooling as ops
 from tilegrad.ops.activation import relu
 from tilegrad.ops.arithmetic import absolute, multiply, sign
 from tilegrad.ops.power import power
+from tilegrad.ops.selection import where
 
 Array = np.ndarray[Any, Any]
 
@@ -276,6 +277,20 @@ def fractional_max_pool3d(
 # ---- back to where maxima were -------------------------------------------------------------------
 
 
+def _without_overwritten(x: Any, indices: Any, size: int) -> Any:
+    """``x`` with zeros where a later entry of its plane goes to the same place."""
+    places = np.asarray(getattr(indices, "_array", indices))
+    planes = places.shape[0] * places.shape[1]
+    flat = places.reshape(planes, -1) + np.arange(planes)[:, None] * size
+    order = np.arange(flat.size).reshape(flat.shape)
+    last = np.zeros(planes * size, np.int64)
+    if flat.size and not 0 <= places.min() <= places.max() < size:
+        return x  # the scatter says so
+    last[flat] = order
+    kept = (last[flat] == order).reshape(places.shape)
+    return x if kept.all() else where(kept, x, np.zeros((), x.dtype))
+
+
 def _max_unpool(
     op: str, ndim: int, x: Any, indices: Any, kernel_size: Any, stride: Any, padding: Any,
     output_size: Any,
@@ -293,6 +308,7 @@ def _max_unpool(
     )
     if output_size is not None:
         image = tuple(output_size)[-ndim:]
+    x = _without_overwritten(x, indices, math.prod(image))
     return unbatched(ops.pool_scatter(x, indices, (*x.shape[:2], *image)), added)
 
 
