@@ -354,10 +354,10 @@ def _embedding_grad(y: np.ndarray, indices: np.ndarray, rows: int, padding_idx: 
 # ---- recurrence ----------------------------------------------------------------------------------
 
 
-def lstm(x: np.ndarray, h: np.ndarray, c: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+def lstm(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any) -> tuple[np.ndarray, ...]:
     ys, cells, gates = [], [], []
     for step in x:
-        i, f, g, o = np.split(step + h @ w.T, 4, axis=1)
+        i, f, g, o = np.split(step @ w.T + h @ u.T + b, 4, axis=1)
         i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
         c = f * c + i * g
         h = o * np.tanh(c)
@@ -367,10 +367,11 @@ def lstm(x: np.ndarray, h: np.ndarray, c: np.ndarray, w: np.ndarray) -> tuple[np
     return np.array(ys), np.array(cells), np.array(gates)
 
 
-def gru(x: np.ndarray, h: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def gru(x: Any, h: Any, w: Any, u: Any, b: Any, c: Any) -> tuple[np.ndarray, ...]:
     ys, gates = [], []
     for step in x:
-        (xr, xz, xn), (hr, hz, hn) = np.split(step, 3, axis=1), np.split(h @ w.T + b, 3, axis=1)
+        xr, xz, xn = np.split(step @ w.T + b, 3, axis=1)
+        hr, hz, hn = np.split(h @ u.T + c, 3, axis=1)
         r, z = sigmoid(xr + hr), sigmoid(xz + hz)
         n = np.tanh(xn + r * hn)
         h = (1 - z) * n + z * h
@@ -379,22 +380,66 @@ def gru(x: np.ndarray, h: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.
     return np.array(ys), np.array(gates)
 
 
-def rnn(x: np.ndarray, h: np.ndarray, w: np.ndarray, activation: str) -> np.ndarray:
+def rnn(x: Any, h: Any, w: Any, u: Any, b: Any, activation: str) -> np.ndarray:
     ys = []
     for step in x:
-        z = step + h @ w.T
+        z = step @ w.T + h @ u.T + b
         h = np.tanh(z) if activation == "tanh" else np.maximum(z, 0)
         ys.append(h)
     return np.array(ys)
 
 
+def weights(gates: int, biases: int = 1) -> tuple[Any, ...]:
+    """Those of a recurrent layer from 3 inputs to 2 hidden units."""
+    rows = gates * 2
+    return normal(rows, 3), normal(rows, 2), *(normal(rows) for _ in range(biases))
+
+
+def attention(
+    q: Any, k: Any, v: Any, mask: Any, seed: Any, causal: bool, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    scores = scale * np.einsum("hid,hjd->hij", q, np.repeat(k, len(q) // len(k), 0))
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    if causal:
+        scores = np.where(np.tri(*scores.shape[1:], dtype=bool), scores, -np.inf)
+    log_sum = scipy.special.logsumexp(scores, axis=-1)
+    p = np.exp(scores - log_sum[..., None])
+    return np.einsum("hij,hje->hie", p, np.repeat(v, len(q) // len(v), 0)), log_sum
+
+
+def self_attention(
+    qkv: Any, mask: Any, seed: Any, heads: int, batch_first: bool, causal: bool, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = qkv if batch_first else qkv.swapaxes(0, 1)
+    ys, sums = [], []
+    for sample in rows:
+        q, k, v = (np.stack(np.split(t, heads, axis=1)) for t in np.split(sample, 3, axis=1))
+        y, log_sum = attention(q, k, v, mask, seed, causal, scale)
+        ys.append(np.concatenate(list(y), axis=1))
+        sums.append(log_sum)
+    return np.stack(ys, 0 if batch_first else 1), np.stack(sums)
+
+
+HEADS = (normal(2, 3, 2), normal(1, 4, 2), normal(1, 4, 3))
 X = normal(4, 3)
 D = normal(4, 3)
 CASES = [
-    Case("lstm", lstm, (normal(3, 2, 8), normal(2, 2), normal(2, 2), normal(8, 2))),
-    Case("gru", gru, (normal(3, 2, 6), normal(2, 2), normal(6, 2), normal(6))),
+    Case("attention", attention, (*HEADS, normal(3, 4), given(None)), {"causal": False, "scale": 0.7}),
+    Case("attention", attention, (*HEADS, given(None), given(None)), {"causal": True, "scale": 0.7}),
     *[
-        Case("rnn", rnn, (normal(3, 2, 2), normal(2, 2), normal(2, 2)), {"activation": activation})
+        Case(
+            "self_attention",
+            self_attention,
+            (normal(3, 2, 12), mask, given(None)),
+            {"heads": 2, "batch_first": first, "causal": first, "scale": 0.7},
+        )
+        for first, mask in ((True, given(None)), (False, normal(3, 3)))
+    ],
+    Case("lstm", lstm, (normal(3, 2, 3), normal(2, 2), normal(2, 2), *weights(4))),
+    Case("gru", gru, (normal(3, 2, 3), normal(2, 2), *weights(3, biases=2))),
+    *[
+        Case("rnn", rnn, (normal(3, 2, 3), normal(2, 2), *weights(1)), {"activation": activation})
         for activation in ("tanh", "relu")
     ],
     Case("relu", lambda x: x * (x > 0), (X,)),

@@ -530,6 +530,11 @@ void gemm(const Product<T>& g) {
 }
 
 template <class T>
+void gemm_in_cache(const Product<T>& g) {
+  small(g);
+}
+
+template <class T>
 int64_t packed_size(int64_t k, int64_t n) {
   const auto& kernel = kernels<T>();
   const int64_t nr = int64_t{kernel.width} * kernel.vectors[kernel.mr];
@@ -588,6 +593,8 @@ void gemm_batched(const Product<T>& first, const Batch<T>& batch) {
 
 template void gemm<float>(const Product<float>&);
 template void gemm<double>(const Product<double>&);
+template void gemm_in_cache<float>(const Product<float>&);
+template void gemm_in_cache<double>(const Product<double>&);
 template void gemm_batched<float>(const Product<float>&, const Batch<float>&);
 template void gemm_batched<double>(const Product<double>&, const Batch<double>&);
 template int64_t packed_size<float>(int64_t, int64_t);

@@ -72,6 +72,11 @@ struct Batch {
 template <class T>
 void gemm_batched(const Product<T>& first, const Batch<T>& batch);
 
+// The same without threads, packing or a plan, for operands that are in cache: B and C with
+// contiguous rows, B plain, and k at most longest_k_block().
+template <class T>
+void gemm_in_cache(const Product<T>& product);
+
 // C = alpha A A^T, both triangles, for A of m x k: half the arithmetic.
 // Elements that a packed right operand takes, and packing one. It fits the instruction set in use.
 template <class T>

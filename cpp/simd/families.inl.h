@@ -16,6 +16,7 @@
 #include "simd/pool.inl.h"
 #include "simd/norm.inl.h"
 #include "simd/recurrent.inl.h"
+#include "simd/attention.inl.h"
 // clang-format on
 
 #define TILEGRAD_SIMD_FAMILIES                                                          \
@@ -24,4 +25,5 @@
       softmax_kernels<float>(), softmax_kernels<double>(), optim_kernels<float>(),      \
       optim_kernels<double>(), conv_kernels<float>(), conv_kernels<double>(),           \
       pool_kernels<float>(), pool_kernels<double>(), norm_kernels<float>(),             \
-      norm_kernels<double>(), recurrent_kernels<float>(), recurrent_kernels<double>()
+      norm_kernels<double>(), recurrent_kernels<float>(), recurrent_kernels<double>(),  \
+      attention_kernels<float>(), attention_kernels<double>()

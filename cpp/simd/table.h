@@ -8,6 +8,7 @@
 // member here, and its two lines in simd/families.inl.h.
 #pragma once
 
+#include "simd/attention.h"
 #include "simd/conv.h"
 #include "simd/elementwise.h"
 #include "simd/gemm.h"
@@ -41,6 +42,8 @@ struct SimdTable {
   NormKernels<double> norm_f64;
   RecurrentKernels<float> recurrent_f32;
   RecurrentKernels<double> recurrent_f64;
+  AttentionKernels<float> attention_f32;
+  AttentionKernels<double> attention_f64;
 };
 
 // The table in use: the best the processor runs, or the one TILEGRAD_ISA names if it is lower.

@@ -37,10 +37,7 @@ def _roots(
                     f"{where}: the gradient can be left out for a scalar only; the output has "
                     f"shape {output.shape}, so pass a gradient of that shape"
                 )
-            gradient = np.ones(output.shape, output.dtype)
-            recorder = recording.current()
-            if recorder is not None:
-                recorder.constant(gradient)
+            gradient = recording.constant(np.ones(output.shape, output.dtype))
         elif not isinstance(gradient, Tensor):
             gradient = np.asarray(gradient, dtype=output.dtype)
         if gradient.shape != output.shape:

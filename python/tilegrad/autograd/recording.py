@@ -75,6 +75,14 @@ def opaque(function: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
+def constant(array: Any) -> Any:
+    """``array``, which holds the same values in every run of the step, wherever it lies."""
+    recorder = _current.recorder
+    if recorder is not None:
+        recorder.constant(array)
+    return array
+
+
 def leaving(what: str) -> None:
     """Say that a tensor's value goes where no recording can follow, such as a Python number."""
     recorder = _current.recorder

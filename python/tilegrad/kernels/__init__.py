@@ -19,6 +19,12 @@ from tilegrad.kernels.activation import (
     softplus_grad,
     tanh_grad,
 )
+from tilegrad.kernels.attention import (
+    attention,
+    attention_grad,
+    self_attention,
+    self_attention_grad,
+)
 from tilegrad.kernels.conv import conv, conv_input_grad, conv_weight_grad, fold, unfold
 from tilegrad.kernels.elementwise import (
     absolute,
@@ -143,6 +149,8 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "attention",
+    "attention_grad",
     "avg_pool",
     "avg_pool_grad",
     "batch_norm_apply",
@@ -223,6 +231,8 @@ __all__ = [
     "rnn_grad",
     "round",
     "rsqrt",
+    "self_attention",
+    "self_attention_grad",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",

@@ -80,8 +80,8 @@ class Maker:
 
 Rows = Callable[[Maker], list[Sample]]
 
-#: Steps, batch and hidden size of recurrent layers.
-_SEQUENCES = ((1, 1, 1), (5, 3, 7), (4, 6, 33))
+#: Steps, batch, inputs and hidden size of recurrent layers.
+_SEQUENCES = ((1, 1, 1, 1), (5, 3, 4, 7), (4, 6, 2, 33), (3, 17, 5, 3))
 _CELLS = ("tanh", "relu")
 
 #: Sizes that leave tails of every vector length, and one that fills some.
@@ -420,45 +420,113 @@ _HALVES = _unary(-5.5, 5.5)
 # ---- recurrent layers ----------------------------------------------------------------------------
 
 
-def _lstm(x: Maker, steps: int, batch: int, hidden: int) -> tuple[Array, ...]:
-    h0, c0 = x(batch, hidden), x(batch, hidden)
-    return x(steps, batch, 4 * hidden), h0, c0, x.within(-0.3, 0.3, 4 * hidden, hidden)
+def _recurrent(x: Maker, gates: int, sizes: tuple[int, ...], states: int) -> list[Array]:
+    """x, the states and both weights."""
+    steps, batch, inputs, hidden = sizes
+    weights = [x.within(-0.3, 0.3, gates * hidden, width) for width in (inputs, hidden)]
+    return [x(steps, batch, inputs), *(x(batch, hidden) for _ in range(states)), *weights]
+
+
+def _lstm(x: Maker) -> list[Sample]:
+    samples = [call(*_recurrent(x, 4, sizes, 2), x(4 * sizes[3])) for sizes in _SEQUENCES]
+    return [*samples, call(*_recurrent(x, 4, (3, 2, 3, 5), 2))]
 
 
 def _lstm_grad(x: Maker) -> list[Sample]:
     samples = []
     for sizes in _SEQUENCES:
-        inputs = _lstm(x, *sizes)
-        y, cells, gates = map(x.lay, reference.lstm(*inputs))
-        samples.append(call(x(*sizes), x(*sizes), y, cells, gates, *inputs[1:]))
+        inputs = _recurrent(x, 4, sizes, 2)
+        saved = list(map(x.lay, reference.lstm(*inputs)))
+        gy, gc = x(*saved[0].shape), x(*saved[0].shape)
+        samples.append(call(gy, gc, inputs[0], *saved, *inputs[1:]))
+        samples.append(call(gy, None, inputs[0], *saved, *inputs[1:], False))
     return samples
 
 
-def _gru(x: Maker, steps: int, batch: int, hidden: int) -> tuple[Array, ...]:
-    w = x.within(-0.3, 0.3, 3 * hidden, hidden)
-    return x(steps, batch, 3 * hidden), x(batch, hidden), w, x(3 * hidden)
+def _gru(x: Maker) -> list[Sample]:
+    samples = []
+    for sizes in _SEQUENCES:
+        biases = x(3 * sizes[3]), x(3 * sizes[3])
+        samples.append(call(*_recurrent(x, 3, sizes, 1), *biases))
+    return [*samples, call(*_recurrent(x, 3, (3, 2, 3, 5), 1))]
 
 
 def _gru_grad(x: Maker) -> list[Sample]:
     samples = []
     for sizes in _SEQUENCES:
-        inputs = _gru(x, *sizes)
-        y, gates = map(x.lay, reference.gru(*inputs))
-        samples.append(call(x(*sizes), y, gates, *inputs[1:3]))
+        inputs = _recurrent(x, 3, sizes, 1)
+        y, gates = map(x.lay, reference.gru(*inputs, x(3 * sizes[3]), x(3 * sizes[3])))
+        given = (x(*y.shape), inputs[0], y, gates, *inputs[1:])
+        samples += [call(*given, wanted) for wanted in (True, False)]
     return samples
 
 
-def _rnn(x: Maker, steps: int, batch: int, hidden: int) -> tuple[Array, ...]:
-    return x(steps, batch, hidden), x(batch, hidden), x.within(-0.3, 0.3, hidden, hidden)
+def _rnn(x: Maker) -> list[Sample]:
+    return [
+        call(*_recurrent(x, 1, sizes, 1), bias, how)
+        for sizes in _SEQUENCES
+        for how in _CELLS
+        for bias in (x(sizes[3]), None)
+    ]
 
 
 def _rnn_grad(x: Maker) -> list[Sample]:
     samples = []
     for sizes in _SEQUENCES:
-        inputs = _rnn(x, *sizes)
+        inputs = _recurrent(x, 1, sizes, 1)
         for how in _CELLS:
-            y = x.lay(reference.rnn(*inputs, how))
-            samples.append(call(x(*sizes), y, *inputs[1:], how))
+            y = x.lay(reference.rnn(*inputs, None, how))
+            samples.append(call(x(*y.shape), inputs[0], y, *inputs[1:], how, how == "tanh"))
+    return samples
+
+
+# ---- attention -----------------------------------------------------------------------------------
+
+
+def _attention(x: Maker) -> list[Sample]:
+    """Query and key lengths below, at and above a block; every kind of mask; dropout."""
+    seed = np.array([7])
+    long = x(1, 2, 70, 5), x(1, 2, 150, 5), x(1, 2, 150, 3)
+    small = x(2, 4, 6, 8), x(2, 2, 9, 8), x(2, 2, 9, 8)
+    rows = x.flags(6, 9)
+    rows[1] = False  # a query that sees nothing
+    return [
+        call(x(3, 4), x(5, 4), x(5, 2), scale=0.5),
+        call(*long, scale=0.4),
+        call(*long, causal=True, scale=0.4),
+        call(*long, x(70, 150), scale=0.4),
+        call(*small, x.flags(2, 1, 1, 9), causal=True),
+        call(*small, rows),
+        call(*small, None, seed, False, 0.3, 0.25),
+    ]
+
+
+def _attention_grad(x: Maker) -> list[Sample]:
+    samples = []
+    for sample in _attention(x):
+        q, k, v, mask, seed = (*sample.args, None, None)[:5]
+        y, log_sum = reference.attention(*sample.args, **sample.kwargs)
+        given = (x(*y.shape), q, k, v, mask, seed, x.lay(y), log_sum)
+        samples.append(Sample((*given, *sample.args[5:]), sample.kwargs))
+    return samples
+
+
+def _self_attention(x: Maker) -> list[Sample]:
+    seed = np.array([7])
+    return [
+        call(x(9, 2, 24), heads=2, scale=0.5),
+        call(x(2, 9, 24), heads=4, batch_first=True, causal=True, scale=0.5),
+        call(x(9, 2, 24), x.flags(2, 1, 1, 9), seed, 2, dropout=0.25),
+    ]
+
+
+def _self_attention_grad(x: Maker) -> list[Sample]:
+    samples = []
+    for sample in _self_attention(x):
+        qkv, mask, seed = (*sample.args, None, None)[:3]
+        y, log_sum = reference.self_attention(*sample.args, **sample.kwargs)
+        given = (x(*y.shape), qkv, mask, seed, x.lay(y), log_sum)
+        samples.append(Sample((*given, *sample.args[3:]), sample.kwargs))
     return samples
 
 
@@ -517,11 +585,15 @@ ROWS: dict[str, Rows] = {
     "adam_step": _adam_step,
     "rmsprop_step": _rmsprop_step,
     "adagrad_step": _adagrad_step,
-    "lstm": lambda x: [call(*_lstm(x, *sizes)) for sizes in _SEQUENCES],
+    "attention": _attention,
+    "attention_grad": _attention_grad,
+    "self_attention": _self_attention,
+    "self_attention_grad": _self_attention_grad,
+    "lstm": _lstm,
     "lstm_grad": _lstm_grad,
-    "gru": lambda x: [call(*_gru(x, *sizes)) for sizes in _SEQUENCES],
+    "gru": _gru,
     "gru_grad": _gru_grad,
-    "rnn": lambda x: [call(*_rnn(x, *sizes), how) for sizes in _SEQUENCES for how in _CELLS],
+    "rnn": _rnn,
     "rnn_grad": _rnn_grad,
     "multi_norm": lambda x: [call([x(67), x(5, 33), x(1)]), call([])],
     "multi_scale": lambda x: [call([x(67), x(5, 33)], 0.5)],

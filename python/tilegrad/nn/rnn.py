@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.recording import constant
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import init
 from tilegrad.nn.functional.convolution import same_dtype
@@ -124,7 +125,7 @@ class _Recurrent(Module):
         """A start state (layers * directions, N, size): ``hx`` checked, or zeros."""
         layers = self.num_layers * (2 if self.bidirectional else 1)
         if hx is None:
-            return np.zeros((layers, batch, size), dtype)
+            return constant(np.zeros((layers, batch, size), dtype))
         wanted = (layers, size) if single else (layers, batch, size)
         if tuple(hx.shape) != wanted:
             raise ValueError(
@@ -214,8 +215,8 @@ class RNN(_Recurrent):
 
     def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         w_ih, w_hh, b_ih, b_hh = self._parameters_of(suffix)
-        share = linear(x, w_ih, b_ih if b_hh is None else add(b_ih, b_hh))
-        y = ops.rnn(share, states[0], w_hh, self.nonlinearity)
+        bias = b_ih if b_hh is None else add(b_ih, b_hh)
+        y = ops.rnn(x, states[0], w_ih, w_hh, bias, self.nonlinearity)
         return y, (_last(y, states[0]),)
 
 
@@ -243,9 +244,7 @@ class GRU(_Recurrent):
 
     def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         w_ih, w_hh, b_ih, b_hh = self._parameters_of(suffix)
-        if b_hh is None:
-            b_hh = np.zeros(w_hh.shape[0], w_hh.dtype)
-        y, _ = ops.gru(linear(x, w_ih, b_ih), states[0], w_hh, b_hh)
+        y, _ = ops.gru(x, states[0], w_ih, w_hh, b_ih, b_hh)
         return y, (_last(y, states[0]),)
 
 
@@ -265,12 +264,12 @@ class LSTM(_Recurrent):
 
     def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         w_ih, w_hh, b_ih, b_hh = self._parameters_of(suffix)
-        share = linear(x, w_ih, b_ih if b_hh is None else add(b_ih, b_hh))
+        bias = b_ih if b_hh is None else add(b_ih, b_hh)
         h, c = states
         if self.proj_size:
             projection = self._parameters[f"weight_hr_{suffix}"]
-            return self._projected(share, w_hh, projection, h, c)
-        y, cells, _ = ops.lstm(share, h, c, w_hh)
+            return self._projected(linear(x, w_ih, bias), w_hh, projection, h, c)
+        y, cells, _ = ops.lstm(x, h, c, w_ih, w_hh, bias)
         return y, (_last(y, h), _last(cells, c))
 
     def _projected(
@@ -338,7 +337,7 @@ class _Cell(Module):
         rows = []
         for state in states:
             if state is None:
-                state = np.zeros((x.shape[0], self.hidden_size), x.dtype)
+                state = constant(np.zeros((x.shape[0], self.hidden_size), x.dtype))
             elif single:
                 state = reshape(state, (1, -1))
             if state.shape != (x.shape[0], self.hidden_size):

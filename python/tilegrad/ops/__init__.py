@@ -4,6 +4,7 @@ from tilegrad.autograd.op import OPS
 from tilegrad.ops import (
     activation,
     arithmetic,
+    attention,
     batched,
     batched_layers,
     comparison,
@@ -39,6 +40,7 @@ __all__ = [
     "OPS",
     "activation",
     "arithmetic",
+    "attention",
     "batched",
     "batched_layers",
     "comparison",

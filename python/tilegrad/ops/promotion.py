@@ -80,10 +80,7 @@ def _convert(value: Any, dtype: np.dtype[Any]) -> Any:
         if recorder is not None and array.dtype != dtype:
             return recorder.call(np.asarray, (array, dtype), {})
         return np.asarray(array, dtype=dtype)
-    array = np.asarray(array, dtype=dtype)
-    if recorder is not None:
-        recorder.constant(array)
-    return array
+    return recording.constant(np.asarray(array, dtype=dtype))
 
 
 vector_space.promote = promote

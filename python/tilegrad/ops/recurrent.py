@@ -27,6 +27,11 @@ def stack(steps: list[Any], empty: Any) -> Any:
     return concatenate(*(reshape(h, (1, *h.shape)) for h in steps), axis=0)
 
 
+def _no_steps(h0: Any, gates: int) -> Any:
+    """What a sequence of no steps saves: (0, N, gates * H)."""
+    return np.zeros((0, h0.shape[0], gates * h0.shape[1]), h0.dtype)
+
+
 # ---- cells ---------------------------------------------------------------------------------------
 
 
@@ -52,96 +57,115 @@ def gru_cell(x: Any, share: Any, h: Any) -> tuple[Any, tuple[Any, ...]]:
 # ---- LSTM ----------------------------------------------------------------------------------------
 
 
-def _lstm_composed(x: Any, h0: Any, c0: Any, w: Any) -> tuple[Any, Any, Any]:
+def _lstm_composed(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any) -> tuple[Any, ...]:
+    share = linear(x, w_ih, b)
     h, c = h0, c0
     ys, cells, gates = [], [], []
     for t in range(x.shape[0]):
-        h, c, parts = lstm_cell(add(getitem(x, t), linear(h, w, None)), c)
+        h, c, parts = lstm_cell(add(getitem(share, t), linear(h, w_hh, None)), c)
         ys.append(h)
         cells.append(c)
         gates.append(concatenate(*parts, axis=1))
-    empty = np.zeros((0, *h0.shape), h0.dtype)
-    return stack(ys, empty), stack(cells, empty), stack(gates, x)
+    empty = _no_steps(h0, 1)
+    return stack(ys, empty), stack(cells, empty), stack(gates, _no_steps(h0, 4))
 
 
 def _lstm_pull(
-    g: Any, x: Any, h0: Any, c0: Any, w: Any, y: Any, cells: Any, gates: Any,
+    g: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, y: Any, cells: Any, gates: Any,
     needs: tuple[bool, ...],
 ) -> Any:  # fmt: skip
-    if plain((*g, x)) and g[2] is None:
-        return kernels.lstm_grad(g[0], g[1], y, cells, gates, h0, c0, w)
-    return pull_composed(_lstm_composed, (x, h0, c0, w), g, needs)
+    if plain((*g, x, h0, c0, w_ih, w_hh)) and g[2] is None:
+        return kernels.lstm_grad(
+            g[0], g[1], x, y, cells, gates, h0, c0, w_ih, w_hh, needs[0]
+        )
+    return pull_composed(_lstm_composed, (x, h0, c0, w_ih, w_hh, b), g, needs)
 
 
-#: ``(y, cells, gates)`` of x (T, N, 4H), h0 and c0 (N, H), w (4H, H).
+def _lstm_push(t: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
+    return push_composed(_lstm_composed, (x, h0, c0, w_ih, w_hh, b), t)
+
+
+#: ``(y, cells, gates)`` of x (T, N, I), h0 and c0 (N, H), w_ih (4H, I), w_hh (4H, H), b (4H,) or
+#: None.
 lstm = Op(
-    "lstm", kernels.lstm, inputs=["x", "h0", "c0", "w"], outputs=["y", "cells", "gates"],
-    vjp={"x h0 c0 w": _lstm_pull},
-    jvp={"x h0 c0 w": lambda t, x, h0, c0, w: push_composed(_lstm_composed, (x, h0, c0, w), t)},
+    "lstm", kernels.lstm, inputs=["x", "h0", "c0", "w_ih", "w_hh", "b"],
+    outputs=["y", "cells", "gates"],
+    vjp={"x h0 c0 w_ih w_hh b": _lstm_pull},
+    jvp={"x h0 c0 w_ih w_hh b": _lstm_push},
 )  # fmt: skip
 
 
 # ---- GRU -----------------------------------------------------------------------------------------
 
 
-def _gru_composed(x: Any, h0: Any, w: Any, b: Any) -> tuple[Any, Any]:
+def _gru_composed(x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple[Any, Any]:
+    share = linear(x, w_ih, b_ih)
     h = h0
     ys, gates = [], []
     for t in range(x.shape[0]):
-        h, parts = gru_cell(getitem(x, t), linear(h, w, b), h)
+        h, parts = gru_cell(getitem(share, t), linear(h, w_hh, b_hh), h)
         ys.append(h)
         gates.append(concatenate(*parts, axis=1))
-    empty = np.zeros((0, *h0.shape), h0.dtype)
-    wide = np.zeros((0, h0.shape[0], 4 * h0.shape[1]), h0.dtype)
-    return stack(ys, empty), stack(gates, wide)
+    return stack(ys, _no_steps(h0, 1)), stack(gates, _no_steps(h0, 4))
 
 
 def _gru_pull(
-    g: Any, x: Any, h0: Any, w: Any, b: Any, y: Any, gates: Any, needs: tuple[bool, ...]
-) -> Any:
-    if plain((*g, x)) and g[1] is None:
-        return kernels.gru_grad(g[0], y, gates, h0, w)
-    return pull_composed(_gru_composed, (x, h0, w, b), g, needs)
+    g: Any, x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, y: Any, gates: Any,
+    needs: tuple[bool, ...],
+) -> Any:  # fmt: skip
+    if plain((*g, x, h0, w_ih, w_hh)) and g[1] is None:
+        return kernels.gru_grad(g[0], x, y, gates, h0, w_ih, w_hh, needs[0])
+    return pull_composed(_gru_composed, (x, h0, w_ih, w_hh, b_ih, b_hh), g, needs)
 
 
-#: ``(y, gates)`` of x (T, N, 3H), h0 (N, H), w (3H, H), b (3H,).
+def _gru_push(t: Any, x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
+    return push_composed(_gru_composed, (x, h0, w_ih, w_hh, b_ih, b_hh), t)
+
+
+#: ``(y, gates)`` of x (T, N, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H), biases (3H,) or None.
 gru = Op(
-    "gru", kernels.gru, inputs=["x", "h0", "w", "b"], outputs=["y", "gates"],
-    vjp={"x h0 w b": _gru_pull},
-    jvp={"x h0 w b": lambda t, x, h0, w, b: push_composed(_gru_composed, (x, h0, w, b), t)},
+    "gru", kernels.gru, inputs=["x", "h0", "w_ih", "w_hh", "b_ih", "b_hh"],
+    outputs=["y", "gates"],
+    vjp={"x h0 w_ih w_hh b_ih b_hh": _gru_pull},
+    jvp={"x h0 w_ih w_hh b_ih b_hh": _gru_push},
 )  # fmt: skip
 
 
 # ---- the plain cell ------------------------------------------------------------------------------
 
 
-def _rnn_composed(x: Any, h0: Any, w: Any, activation: str) -> Any:
+def _rnn_of(activation: str) -> Any:
+    """The composition with one activation."""
     function = tanh if activation == "tanh" else relu
-    h = h0
-    ys = []
-    for t in range(x.shape[0]):
-        h = function(add(getitem(x, t), linear(h, w, None)))
-        ys.append(h)
-    return stack(ys, np.zeros((0, *h0.shape), h0.dtype))
+
+    def composed(x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
+        share = linear(x, w_ih, b)
+        h = h0
+        ys = []
+        for t in range(x.shape[0]):
+            h = function(add(getitem(share, t), linear(h, w_hh, None)))
+            ys.append(h)
+        return stack(ys, _no_steps(h0, 1))
+
+    return composed
 
 
 def _rnn_pull(
-    g: Any, x: Any, h0: Any, w: Any, out: Any, needs: tuple[bool, ...], activation: str
-) -> Any:
-    if plain((g, x)):
-        return kernels.rnn_grad(g, out, h0, w, activation)
-    return pull_composed(
-        lambda x, h0, w: _rnn_composed(x, h0, w, activation), (x, h0, w), g, needs
-    )
+    g: Any, x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, out: Any, needs: tuple[bool, ...],
+    activation: str,
+) -> Any:  # fmt: skip
+    if plain((g, x, h0, w_ih, w_hh)):
+        return kernels.rnn_grad(g, x, out, h0, w_ih, w_hh, activation, needs[0])
+    return pull_composed(_rnn_of(activation), (x, h0, w_ih, w_hh, b), g, needs)
 
 
-#: y of x (T, N, H), h0 (N, H), w (H, H).
+def _rnn_push(t: Any, x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, activation: str) -> Any:
+    return push_composed(_rnn_of(activation), (x, h0, w_ih, w_hh, b), t)[0]
+
+
+#: y of x (T, N, I), h0 (N, H), w_ih (H, I), w_hh (H, H), b (H,) or None.
 rnn = Op(
-    "rnn", kernels.rnn, inputs=["x", "h0", "w"],
-    vjp={"x h0 w": _rnn_pull},
-    jvp={
-        "x h0 w": lambda t, x, h0, w, activation: push_composed(
-            lambda x, h0, w: _rnn_composed(x, h0, w, activation), (x, h0, w), t
-        )[0]
-    },
+    "rnn", kernels.rnn, inputs=["x", "h0", "w_ih", "w_hh", "b"],
+    vjp={"x h0 w_ih w_hh b": _rnn_pull},
+    jvp={"x h0 w_ih w_hh b": _rnn_push},
 )  # fmt: skip
