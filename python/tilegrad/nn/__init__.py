@@ -31,6 +31,7 @@ from tilegrad.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from tilegrad.nn.attention import MultiheadAttention
 from tilegrad.nn.containers import (
     ModuleDict,
     ModuleList,
@@ -176,7 +177,6 @@ from tilegrad.nn.shuffle import (
     UpsamplingNearest2d,
 )
 from tilegrad.nn.transformer import (
-    MultiheadAttention,
     Transformer,
     TransformerDecoder,
     TransformerDecoderLayer,

@@ -7,31 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.tensor import Tensor
+from tilegrad.autograd.recording import constant, opaque
+from tilegrad.functions.random import stream
 from tilegrad.nn.functional.dropout import dropout
 from tilegrad.ops.arithmetic import add, multiply
+from tilegrad.ops.attention import attention, self_attention
 from tilegrad.ops.linear import linear
 from tilegrad.ops.products import bmm, transpose
 from tilegrad.ops.reduction import mean as mean_over
+from tilegrad.ops.selection import where
 from tilegrad.ops.shape import concatenate, expand, getitem, permute, reshape
 from tilegrad.ops.softmax import softmax
 
 Array = np.ndarray[Any, Any]
 
 
-def _values(t: Any) -> Array:
-    return t._array if isinstance(t, Tensor) else np.asarray(t)
-
-
 def additive_mask(mask: Any, dtype: Any, name: str = "attn_mask") -> Any:
     """A mask to be added to scores: floating ones as they are, True as minus infinity."""
-    if mask is None:
-        return None
-    if mask.dtype.kind == "f":
+    if mask is None or mask.dtype.kind == "f":
         return mask
     if mask.dtype.kind != "b":
         raise TypeError(f"{name} must be of bools or floating, not {mask.dtype}")
-    return np.where(_values(mask), np.asarray(-np.inf, dtype), np.asarray(0, dtype))
+    nothing = constant(np.zeros((), dtype))
+    return where(mask, constant(nothing - np.inf), nothing)
 
 
 def causal_mask(rows: int, columns: int, dtype: Any) -> Array:
@@ -40,33 +38,72 @@ def causal_mask(rows: int, columns: int, dtype: Any) -> Array:
 
 
 def attend(
-    q: Any, k: Any, v: Any, mask: Any, p: float, scale: float, training: bool = True
+    q: Any, k: Any, v: Any, mask: Any, p: float, scale: float
 ) -> tuple[Any, Any]:
     """``softmax(scale q k^T + mask) v`` over the last two axes, and the weights."""
     scores = bmm(multiply(q, scale), transpose(k))
     if mask is not None:
         scores = add(scores, mask)
     weights = softmax(scores, -1)
-    dropped = dropout(weights, p, True) if p and training else weights
+    dropped = dropout(weights, p, True) if p else weights
     return bmm(dropped, v), weights
+
+
+@opaque
+def _fresh_seed() -> Array:
+    return stream(None).integers(-(2**63), 2**63, 1, dtype=np.int64)
+
+
+def fused(
+    query: Any, key: Any, value: Any, mask: Any, p: float, causal: bool, scale: float
+) -> Any:
+    """Attention without an array of scores; of any number of axes in front."""
+    seed = _fresh_seed() if p else None
+    lead = query.shape[:-3]
+    if len(lead) > 1:  # the kernel takes one axis before the heads
+        query, key, value = (reshape(t, (-1, *t.shape[-3:])) for t in (query, key, value))
+        if mask is not None and mask.ndim > 3:
+            mask = expand(mask, (*lead, *mask.shape[-3:]))
+            mask = reshape(mask, (-1, *mask.shape[-3:]))
+    y, _ = attention(query, key, value, mask, seed, causal, scale, float(p))
+    return reshape(y, (*lead, *y.shape[1:])) if len(lead) > 1 else y
+
+
+def _common_lead(query: Any, key: Any, value: Any, heads: int) -> tuple[Any, Any, Any]:
+    """All with the same axes before the last two (with ``heads``, before the last three)."""
+    keep = 2 + heads
+    lead = np.broadcast_shapes(*(t.shape[:-keep] for t in (query, key, value)))
+    query, key, value = (
+        t if t.shape[:-keep] == lead else expand(t, (*lead, *t.shape[-keep:]))
+        for t in (query, key, value)
+    )
+    return query, key, value
 
 
 def scaled_dot_product_attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
-    """``softmax(q k^T / sqrt(d) + mask) v``.
+    """``softmax(q k^T / sqrt(d) + mask) v``, without an array of L times S numbers.
 
     Args:
-        query: (*, L, d). key: (*, S, d). value: (*, S, dv).
+        query: (*, L, d). key: (*, S, d). value: (*, S, e); the axes in front broadcast.
         attn_mask: broadcasts to (*, L, S); bools mark what takes part, floats are added.
         dropout_p: of the weights, always applied.
         is_causal: entry i sees the first i + 1 keys.
         scale: instead of ``1 / sqrt(d)``.
         enable_gqa: fewer heads (axis -3) of keys and values, each for several of the query's.
 
+    Returns:
+        (*, L, e); 0 where a query sees no key.
+
     Raises:
         ValueError: sizes do not fit, or both a mask and ``is_causal`` are given.
+
+    >>> import tilegrad as tg
+    >>> q, k, v = tg.zeros(2, 5, 8), tg.ones(2, 7, 8), tg.ones(2, 7, 3)
+    >>> tg.nn.functional.scaled_dot_product_attention(q, k, v).shape
+    (2, 5, 3)
     """
     name = "scaled_dot_product_attention"
     if min(query.ndim, key.ndim, value.ndim) < 2:
@@ -78,29 +115,16 @@ def scaled_dot_product_attention(
         )
     if is_causal and attn_mask is not None:
         raise ValueError(f"{name}: give attn_mask or is_causal, not both")
-    if enable_gqa:
-        key, value = (_repeated(t, query.shape[-3]) for t in (key, value))
-    if is_causal:
-        attn_mask = causal_mask(query.shape[-2], key.shape[-2], query.dtype)
-    elif attn_mask is not None and attn_mask.dtype.kind == "b":
-        attn_mask = additive_mask(~_values(attn_mask), query.dtype)
+    if attn_mask is not None and attn_mask.dtype.kind not in "fb":
+        raise TypeError(f"{name}: attn_mask must be of bools or floating, not {attn_mask.dtype}")
+    query, key, value = _common_lead(query, key, value, 1 if enable_gqa else 0)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
-    return attend(query, key, value, attn_mask, dropout_p, scale)[0]
-
-
-def _repeated(t: Any, heads: int) -> Any:
-    """(*, H, S, d) with each head repeated to ``heads`` in all."""
-    *lead, own, steps, size = t.shape
-    if heads % own:
-        raise ValueError(f"attention: {heads} query heads are no multiple of {own} key heads")
-    wide = reshape(t, (*lead, own, 1, steps, size))
-    wide = expand(wide, (*lead, own, heads // own, steps, size))
-    return reshape(wide, (*lead, heads, steps, size))
+    return fused(query, key, value, attn_mask, dropout_p, is_causal, scale)
 
 
 def _merged_mask(attn_mask: Any, padding: Any, batch: int, heads: int, size: Any) -> Any:
-    """Both masks as one that broadcasts to (N * H, L, S)."""
+    """Both masks as one that broadcasts to (N, H, L, S)."""
     rows, columns = size
     if attn_mask is not None:
         wanted = {2: (rows, columns), 3: (batch * heads, rows, columns)}.get(attn_mask.ndim)
@@ -109,6 +133,8 @@ def _merged_mask(attn_mask: Any, padding: Any, batch: int, heads: int, size: Any
                 f"MultiheadAttention: attn_mask of shape {attn_mask.shape} must have shape "
                 f"{(rows, columns)} or {(batch * heads, rows, columns)}"
             )
+        if attn_mask.ndim == 3:
+            attn_mask = reshape(attn_mask, (batch, heads, rows, columns))
     if padding is None:
         return attn_mask
     if padding.shape != (batch, columns):
@@ -116,8 +142,7 @@ def _merged_mask(attn_mask: Any, padding: Any, batch: int, heads: int, size: Any
             f"MultiheadAttention: key_padding_mask of shape {padding.shape} must have shape "
             f"{(batch, columns)}"
         )
-    wide = expand(reshape(padding, (batch, 1, 1, columns)), (batch, heads, 1, columns))
-    wide = reshape(wide, (batch * heads, 1, columns))
+    wide = reshape(padding, (batch, 1, 1, columns))
     return wide if attn_mask is None else add(wide, attn_mask)
 
 
@@ -125,8 +150,66 @@ def _one_more_key(mask: Any) -> Any:
     """``mask`` for one further key, which is always seen."""
     if mask is None:
         return None
-    zeros = np.zeros((*mask.shape[:-1], 1), mask.dtype)
+    zeros = constant(np.zeros((*mask.shape[:-1], 1), mask.dtype))
     return concatenate(mask, zeros, axis=mask.ndim - 1)
+
+
+def _thirds(t: Any, size: int) -> Any:
+    """A projection's weights or biases (3E, ...) by query, key and value."""
+    return (None,) * 3 if t is None else tuple(
+        getitem(t, slice(i * size, (i + 1) * size)) for i in range(3)
+    )
+
+
+def _projected(
+    query: Any, key: Any, value: Any, weight: Any, separate: Any, bias: Any
+) -> tuple[Any, Any, Any]:
+    size = query.shape[2]
+    if separate is None and query is key and key is value:
+        packed = linear(query, weight, bias)  # one product for the three
+        q, k, v = (getitem(packed, (..., slice(i * size, (i + 1) * size))) for i in range(3))
+        return q, k, v
+    weights = _thirds(weight, size) if separate is None else separate
+    operands = zip((query, key, value), weights, _thirds(bias, size), strict=True)
+    q, k, v = (linear(t, w, b) for t, w, b in operands)
+    return q, k, v
+
+
+def _by_head(t: Any, heads: int) -> Any:
+    """(T, N, E) as (N, H, T, d), a view."""
+    return permute(reshape(t, (*t.shape[:2], heads, t.shape[2] // heads)), (1, 2, 0, 3))
+
+
+def attend_to_self(
+    x: Any, weight: Any, bias: Any, heads: int, padding: Any, mask: Any, p: float, causal: bool,
+    batch_first: bool,
+) -> Any:  # fmt: skip
+    """The heads side by side, before the last projection, where x is query, key and value.
+
+    ``x`` is (T, N, E), or (N, T, E) with ``batch_first``; masks are as for the layer.
+    """
+    batch, steps = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
+    merged = _merged_mask(
+        additive_mask(mask, x.dtype), additive_mask(padding, x.dtype, "key_padding_mask"), batch,
+        heads, (steps, steps),
+    )  # fmt: skip
+    seed = _fresh_seed() if p else None
+    scale = math.sqrt(heads / x.shape[2])
+    packed = linear(x, weight, bias)
+    return self_attention(packed, merged, seed, heads, batch_first, causal, scale, float(p))[0]
+
+
+def _check_operands(query: Any, key: Any, value: Any, embed_dim: int) -> None:
+    if query.shape[-1] != embed_dim:
+        raise ValueError(
+            f"MultiheadAttention: query of shape {query.shape} has {query.shape[-1]} features, "
+            f"embed_dim is {embed_dim}"
+        )
+    if key.shape[:2] != value.shape[:2] or key.shape[1] != query.shape[1]:
+        raise ValueError(
+            f"MultiheadAttention: query {query.shape}, key {key.shape} and value {value.shape} do "
+            "not fit in length or batch"
+        )
 
 
 def multi_head_attention_forward(
@@ -140,6 +223,9 @@ def multi_head_attention_forward(
 ) -> tuple[Any, Any]:  # fmt: skip
     """What :class:`tilegrad.nn.MultiheadAttention` computes; time is the first axis.
 
+    Without ``need_weights`` no array of L times S numbers is made, and a query that sees no key
+    gets zeros; with it, such a query gets NaN, both as in torch.
+
     Returns:
         (L, N, E), and the weights (N, L, S) or (N, H, L, S), or None.
     """
@@ -148,40 +234,12 @@ def multi_head_attention_forward(
         query, key, value = (reshape(t, (t.shape[0], 1, t.shape[1])) for t in (query, key, value))
         if key_padding_mask is not None:
             key_padding_mask = reshape(key_padding_mask, (1, -1))
-    length, batch, size = query.shape
-    if size != embed_dim_to_check:
-        raise ValueError(
-            f"MultiheadAttention: query of shape {query.shape} has {size} features, embed_dim is "
-            f"{embed_dim_to_check}"
-        )
-    if key.shape[:2] != value.shape[:2] or key.shape[1] != batch:
-        raise ValueError(
-            f"MultiheadAttention: query {query.shape}, key {key.shape} and value {value.shape} do "
-            "not fit in length or batch"
-        )
+    _check_operands(query, key, value, embed_dim_to_check)
     if is_causal and attn_mask is None:
         raise ValueError("MultiheadAttention: is_causal is a hint and needs an attn_mask")
-    weights = (
-        (q_proj_weight, k_proj_weight, v_proj_weight)
-        if use_separate_proj_weight
-        else tuple(
-            getitem(in_proj_weight, slice(i * size, (i + 1) * size)) for i in range(3)
-        )
-    )
-    if query is key and key is value and not use_separate_proj_weight:
-        packed = linear(query, in_proj_weight, in_proj_bias)  # (L, N, 3E)
-        q, k, v = (
-            getitem(packed, (..., slice(i * size, (i + 1) * size))) for i in range(3)
-        )
-    else:
-        biases = (
-            (None, None, None)
-            if in_proj_bias is None
-            else tuple(getitem(in_proj_bias, slice(i * size, (i + 1) * size)) for i in range(3))
-        )
-        q, k, v = (
-            linear(t, w, b) for t, w, b in zip((query, key, value), weights, biases, strict=True)
-        )
+    length, batch, size = query.shape
+    separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
+    q, k, v = _projected(query, key, value, in_proj_weight, separate, in_proj_bias)
     padding = additive_mask(key_padding_mask, query.dtype, "key_padding_mask")
     attn_mask = additive_mask(attn_mask, query.dtype)
     if bias_k is not None:
@@ -190,30 +248,30 @@ def multi_head_attention_forward(
         attn_mask, padding = _one_more_key(attn_mask), _one_more_key(padding)
     head = size // num_heads
 
-    def by_head(t: Any) -> Any:
-        """(T, N, E) as (N * H, T, head)."""
-        return permute(reshape(t, (t.shape[0], batch * num_heads, head)), (1, 0, 2))
+    def keys(t: Any, static: Any) -> Any:
+        if static is None:
+            return _by_head(t, num_heads)
+        return reshape(static, (batch, num_heads, *static.shape[1:]))
 
-    q = by_head(q)
-    k = by_head(k) if static_k is None else static_k
-    v = by_head(v) if static_v is None else static_v
+    q, k, v = _by_head(q, num_heads), keys(k, static_k), keys(v, static_v)
     if add_zero_attn:
-        zeros = np.zeros((batch * num_heads, 1, head), k.dtype)
-        k, v = concatenate(k, zeros, axis=1), concatenate(v, zeros, axis=1)
+        zeros = constant(np.zeros((batch, num_heads, 1, head), k.dtype))
+        k, v = concatenate(k, zeros, axis=2), concatenate(v, zeros, axis=2)
         attn_mask, padding = _one_more_key(attn_mask), _one_more_key(padding)
-    mask = _merged_mask(attn_mask, padding, batch, num_heads, (length, k.shape[1]))
-    y, found = attend(
-        q, k, v, mask, dropout_p, math.sqrt(1.0 / head), training
-    )
-    y = reshape(permute(y, (1, 0, 2)), (length, batch, size))
-    y = linear(y, out_proj_weight, out_proj_bias)
+    mask = _merged_mask(attn_mask, padding, batch, num_heads, (length, k.shape[2]))
+    p, scale = dropout_p if training else 0.0, math.sqrt(1.0 / head)
     shown = None
     if need_weights:
-        shown = reshape(found, (batch, num_heads, length, k.shape[1]))
+        y, shown = attend(q, k, v, mask, p, scale)
         if average_attn_weights:
             shown = mean_over(shown, 1)
         if single:
             shown = reshape(shown, shown.shape[1:])
+    else:
+        y = fused(q, k, v, mask, p, False, scale)
+    y = linear(
+        reshape(permute(y, (2, 0, 1, 3)), (length, batch, size)), out_proj_weight, out_proj_bias
+    )
     return (reshape(y, (length, size)) if single else y), shown
 
 
