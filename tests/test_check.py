@@ -19,8 +19,8 @@ ALIGNED = tuple(layout for layout in LAYOUTS if layout != "unaligned")
 FEWEST_NATIVE = {
     "adagrad_step": 4, "adam_step": 16, "argmax": 8, "argmin": 8, "cross_entropy": 10,
     "cross_entropy_grad": 8, "gemm": 56, "log_softmax": 8, "log_softmax_grad": 8, "logsumexp": 4,
-    "multi_norm": 10, "multi_scale": 2, "power": 24, "rmsprop_step": 12, "sgd_step": 14, "softmax": 8,
-    "softmax_grad": 8,
+    "multi_norm": 10, "multi_scale": 2, "power": 24, "rmsprop_step": 12, "sgd_step": 14,
+    "softmax": 8, "softmax_grad": 8,
 }  # fmt: skip
 
 

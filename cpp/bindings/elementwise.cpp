@@ -1,5 +1,5 @@
 // Elementwise kernels: broadcasting, weak Python numbers, out= with overlap.
-#include "nn/elementwise.h"
+#include "bindings/elementwise.h"
 
 #include <algorithm>
 #include <cstring>
@@ -327,5 +327,35 @@ const Kernels kernels{
                     TILEGRAD_ENTRY(gelu_grad) TILEGRAD_ENTRY(softplus) TILEGRAD_ENTRY(softplus_grad)
                         TILEGRAD_ENTRY(clip) TILEGRAD_ENTRY(power)};
 
+// ---- recorded calls
+// ------------------------------------------------------------------------------
+
+template <int inputs>
+bool read_back(void (*run)(const void*), const void* data, FlatMap& map) {
+  if (run != detail::run_erased<MapCall<inputs>>) return false;
+  const auto& call = *static_cast<const MapCall<inputs>*>(data);
+  if (!call.out.contiguous() || call.out.size() == 0) return false;
+  map.dtype = call.out.dtype;
+  map.size = call.out.size();
+  map.step.op = call.op;
+  map.step.out = {};
+  map.step.out.data = call.out.data;
+  std::copy_n(call.parameters, kMaxParameters, map.step.parameters);
+  for (int k = 0; k < inputs; ++k) {
+    const ArrayRef& in = call.in[k];
+    const bool single =
+        std::all_of(in.strides, in.strides + in.ndim, [](int64_t s) { return s == 0; });
+    if (in.data != nullptr && (in.dtype != map.dtype || !(single || in.contiguous()))) return false;
+    map.step.in[k] = {in.data, call.numbers[k], single || in.data == nullptr};
+  }
+  return true;
+}
+
 }  // namespace
+
+bool as_flat_map(void (*run)(const void*), const void* call, FlatMap& map) {
+  return read_back<1>(run, call, map) || read_back<2>(run, call, map) ||
+         read_back<3>(run, call, map);
+}
+
 }  // namespace tilegrad::bindings

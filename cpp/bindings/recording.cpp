@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "nn/elementwise.h"
 #include "runtime/threads.h"
 
 namespace tilegrad::bindings {
@@ -50,13 +51,16 @@ void Recording::relocate(size_t step, int array, intptr_t address) {
   program_.set_pointer(step, offset, reinterpret_cast<void*>(address));
 }
 
-void Recording::run(size_t first, size_t last) const {
+double Recording::work(size_t first, size_t last) const {
   if (last > size()) throw py::index_error("run: no such call");
-  double work = 0;
-  for (size_t i = first; i < last; ++i) work += traits_[i].work;
-  const bool interrupted = run_unlocked(work, [&] {
-    program_.run(first, last, [] { return runtime::interrupted(); });
-  });
+  double total = 0;
+  for (size_t i = first; i < last; ++i) total += traits_[i].work;
+  return total;
+}
+
+void Recording::run(size_t first, size_t last) const {
+  const bool interrupted = run_unlocked(
+      work(first, last), [&] { program_.run(first, last, [] { return runtime::interrupted(); }); });
   if (interrupted) throw py::error_already_set();
 }
 
@@ -74,6 +78,8 @@ void Recording::see(void* self, void (*run)(const void*), const void* call, size
 namespace {
 
 const ModuleInit init([](py::module_& module) {
+  module.attr("CHAIN_BLOCK_BYTES") = nn::kChainBlockBytes;
+  module.attr("MAX_CHAIN_LOCALS") = nn::kMaxLocals;
   py::class_<Recording, std::shared_ptr<Recording>>(module, "Recording")
       .def(py::init<>())
       .def("listen", &Recording::listen)
@@ -81,6 +87,7 @@ const ModuleInit init([](py::module_& module) {
       .def("arrays", &Recording::arrays)
       .def("relocate", &Recording::relocate)
       .def("run", &Recording::run)
+      .def("chains", &Recording::chains)
       .def("__len__", &Recording::size);
 });
 

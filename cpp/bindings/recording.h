@@ -29,6 +29,11 @@ class Recording {
   void relocate(size_t step, int array, intptr_t address);
   // Runs the calls first ... last - 1, without the GIL where their work is worth giving it up.
   void run(size_t first, size_t last) const;
+  // [(first, last, bytes of an operand)] of the calls first ... last - 1 that run_chain may take:
+  // neighbouring elementwise calls on as many contiguous elements. At least two each.
+  pybind11::list chains(size_t first, size_t last) const;
+  // Runs such calls by blocks. What lies at the addresses `locals` is kept in block buffers only.
+  void run_chain(size_t first, size_t last, const std::vector<intptr_t>& locals) const;
 
  private:
   struct Traits {
@@ -37,6 +42,7 @@ class Recording {
   };
 
   const ArrayRef& array_at(size_t step, int i) const;
+  double work(size_t first, size_t last) const;
   static void see(void* self, void (*run)(const void*), const void* call, size_t bytes, int inputs,
                   int outputs, double work);
 

@@ -9,6 +9,7 @@
 #include "bindings/numpy.h"
 #include "bindings/op.h"
 #include "bindings/recording.h"
+#include "nn/elementwise.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
@@ -54,9 +55,12 @@ struct Gradient {
   std::vector<intptr_t> offsets;
 };
 
-// What happens one after the other: native calls first ... last - 1, a gradient, a Python call.
+// What happens one after the other: native calls first ... last - 1, in a row or as a chain, a
+// gradient, a Python call.
 struct Segment {
   size_t first = 0, last = 0;
+  bool chain = false;
+  std::vector<intptr_t> locals;
   int gradient = -1;
   py::object call;
 };
@@ -106,6 +110,17 @@ class Replay {
     Segment segment;
     segment.first = first;
     segment.last = last;
+    segments_.push_back(segment);
+  }
+  void add_chain(size_t first, size_t last, const std::vector<intptr_t>& locals) {
+    if (first >= last || last - first > nn::kMaxChain || locals.size() > nn::kMaxLocals) {
+      throw py::value_error("add_chain: too long");
+    }
+    Segment segment;
+    segment.first = first;
+    segment.last = last;
+    segment.chain = true;
+    segment.locals = locals;
     segments_.push_back(segment);
   }
   void add_call(const py::object& call) {
@@ -198,6 +213,8 @@ class Replay {
         const Gradient& gradient = gradients_[static_cast<size_t>(segment.gradient)];
         TensorObject* leaf = as_tensor(gradient.leaf.ptr());
         Py_XSETREF(leaf->grad, Py_NewRef(gradient.shared.ptr()));
+      } else if (segment.chain) {
+        recording_->run_chain(segment.first, segment.last, segment.locals);
       } else {
         recording_->run(segment.first, segment.last);
       }
@@ -245,6 +262,7 @@ const ModuleInit init([](py::module_& module) {
       .def("capture", &Replay::capture)
       .def("without_grad", &Replay::without_grad)
       .def("add_native", &Replay::add_native)
+      .def("add_chain", &Replay::add_chain)
       .def("add_call", &Replay::add_call)
       .def("add_gradient", &Replay::add_gradient)
       .def("returns", &Replay::returns)

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "nn/elementwise_loops.h"
 #include "runtime/threads.h"
-#include "simd/table.h"
 
 namespace tilegrad::nn {
 namespace {
@@ -33,16 +33,6 @@ constexpr int64_t kTask = 1 << 15;
 constexpr int64_t kBlock = 512;
 // Rows at least this long are worked on in place; shorter ones are gathered into blocks.
 constexpr int64_t kLongRow = 64;
-
-template <class T>
-typename simd::ElementwiseKernels<T>::Loop loop_of(ElementwiseOp op) {
-  const auto index = static_cast<size_t>(op);
-  if constexpr (sizeof(T) == sizeof(float)) {
-    return simd::table().elementwise_f32.loops[index];
-  } else {
-    return simd::table().elementwise_f64.loops[index];
-  }
-}
 
 // One operation after axes of length 1 are dropped and neighbours that are one run are merged.
 template <class T>
@@ -248,6 +238,16 @@ bool rows_are_direct(const Plan<T>& plan) {
 int map_inputs(ElementwiseOp op) { return kOps[static_cast<size_t>(op)].inputs; }
 double map_cost(ElementwiseOp op) { return kOps[static_cast<size_t>(op)].cost; }
 
+int map_threads(int64_t n, double cost) {
+  const double work = static_cast<double>(n) * cost;
+  const double grain = cost <= kStreamCost ? kStreamGrain * cost : kGrain;
+  return work < 2 * grain ? 1 : runtime::threads_for(work, grain);
+}
+
+int64_t map_task(int64_t n, double cost) {
+  return map_threads(n, cost) == 1 ? std::max<int64_t>(n, 1) : kTask;
+}
+
 template <class T>
 void map(ElementwiseOp op, int ndim, const int64_t* shape, const MapInput* inputs, T* out,
          const int64_t* out_strides, const T* parameters) {
@@ -268,9 +268,7 @@ void map(ElementwiseOp op, int ndim, const int64_t* shape, const MapInput* input
   const int64_t size = plan.size();
   if (size == 0) return;
   const bool direct = rows_are_direct(plan);
-  const double work = static_cast<double>(size) * map_cost(op);
-  const double grain = map_cost(op) <= kStreamCost ? kStreamGrain * map_cost(op) : kGrain;
-  const int threads = work < 2 * grain ? 1 : runtime::threads_for(work, grain);
+  const int threads = map_threads(size, map_cost(op));
   const int64_t length = plan.shape[plan.ndim - 1];
   if (plan.ndim > 1 && direct && length >= kLongRow) {
     const int64_t rows = size / length, per_task = std::max<int64_t>(1, kTask / length);
@@ -279,7 +277,7 @@ void map(ElementwiseOp op, int ndim, const int64_t* shape, const MapInput* input
     });
     return;
   }
-  const int64_t task_size = threads == 1 ? size : kTask;
+  const int64_t task_size = map_task(size, map_cost(op));
   const int64_t tasks = (size + task_size - 1) / task_size;
   if (plan.ndim == 1 && direct) {
     runtime::parallel_for(tasks, threads, [&](int64_t task) {

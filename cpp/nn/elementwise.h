@@ -22,6 +22,34 @@ template <class T>
 void map(simd::ElementwiseOp op, int ndim, const int64_t* shape, const MapInput* inputs, T* out,
          const int64_t* out_strides, const T* parameters);
 
+// ---- chains: operations on the same n elements, one after the other
+// ------------------------------
+
+constexpr int kMaxChain = 32;               // operations of one chain
+constexpr int kMaxLocals = 6;               // intermediates that live in a block buffer alone
+constexpr int64_t kChainBlockBytes = 4096;  // of an operand at a time: a dozen of them fit L1
+
+// An operand of n contiguous elements; or of one for all (`single`), a number where `data` is null.
+// With a local slot it lies in that block buffer instead.
+struct ChainOperand {
+  void* data = nullptr;
+  double number = 0;
+  bool single = false;
+  int local = -1;
+};
+
+struct ChainStep {
+  simd::ElementwiseOp op;
+  ChainOperand in[simd::kMaxInputs], out;
+  double parameters[simd::kMaxParameters];
+};
+
+// Runs `steps` in order on every block of elements before the next block: what one writes the next
+// reads from the first-level cache. The same loops on the same numbers as map() calls, so the same
+// bits. Operands are equal or share no memory.
+template <class T>
+void run_chain(int64_t n, const ChainStep* steps, int count);
+
 int map_inputs(simd::ElementwiseOp op);
 double map_cost(simd::ElementwiseOp op);  // of one element, beside an addition
 

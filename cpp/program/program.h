@@ -21,6 +21,7 @@ class Program {
   void truncate(size_t size);
   size_t size() const { return steps_.size(); }
 
+  RunFunction function(size_t step) const { return steps_[step].run; }
   const std::byte* call(size_t step) const { return data_.data() + steps_[step].offset; }
   // Writes a pointer `offset` bytes into the call of `step`.
   void set_pointer(size_t step, size_t offset, void* pointer);

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, update_wrapper
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tilegrad.autograd.modes import is_grad_enabled
 from tilegrad.autograd.node import Output
 from tilegrad.autograd.tensor import Array, Tensor
 from tilegrad.program.arena import move_into_arena
+from tilegrad.program.chains import find_chains
 from tilegrad.program.gradients import native_uses
 from tilegrad.program.guards import Guards
 from tilegrad.program.recorder import GradientCall, NativeCall, PythonCall, Recorder, Step
@@ -38,7 +40,13 @@ class Program:
         self.guards = guards
         self.replay = _native.Replay(recorder.native, inputs, is_grad_enabled())
         recorder.release()
-        self.arena = move_into_arena(recorder, result)
+        self.chains = [
+            chain
+            for native, steps in groupby(recorder.steps, lambda step: isinstance(step, NativeCall))
+            if native
+            for chain in find_chains(recorder.native, cast("Iterator[NativeCall]", steps))
+        ]
+        self.arena = move_into_arena(recorder, result, self.chains)
         guards.hand_over(self.replay)
         for tensor, _ in recorder.captured.values():
             self.replay.capture(tensor)
@@ -65,6 +73,12 @@ class Program:
         self._add_native(first, last)
 
     def _add_native(self, first: int, last: int) -> None:
+        for chain in self.chains:
+            if first <= chain.first < last:
+                if chain.first > first:
+                    self.replay.add_native(first, chain.first)
+                self.replay.add_chain(chain.first, chain.last, chain.locals)
+                first = chain.last
         if last > first:
             self.replay.add_native(first, last)
 
@@ -264,6 +278,11 @@ def _describe(program: Program) -> list[str]:
         counts = {name: names.count(name) for name in dict.fromkeys(names)}
         if counts:
             lines.append(f"    {title}: " + ", ".join(f"{n} x {k}" for k, n in counts.items()))
+    called = {step.index: step.name for step in steps if isinstance(step, NativeCall)}
+    for chain in program.chains:
+        path = " > ".join(called[index] for index in range(chain.first, chain.last))
+        kept = f"; {chain.kept} intermediates stay in cache" if chain.kept else ""
+        lines.append(f"    fused: {path}, {chain.size} bytes each{kept}")
     return lines
 
 
