@@ -49,15 +49,32 @@ def python_floor(module: str) -> int:
     return PYTHON_FLOORS.get(module, BUILT_FROM_OPS)
 
 
-def imported_parts(path: Path) -> set[str]:
-    """First parts below ``tilegrad`` of what a file imports, less what only a type checker sees."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def names_of_the_package(tree: ast.AST) -> set[str]:
+    """What ``import tilegrad`` and ``import tilegrad as tg`` call the package in a file."""
+    return {
+        (alias.asname or alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "tilegrad"
+    }
+
+
+def imported_parts(text: str) -> set[str]:
+    """First parts below ``tilegrad`` of what a source names, less what only a type checker sees.
+
+    It may be named in an import, or as an attribute of the whole package.
+    """
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             node.body = [ast.Pass()]
     parts = set()
+    whole = names_of_the_package(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names = [f"tilegrad.{node.attr}"] if node.value.id in whole else []
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module]
             if node.module == "tilegrad":
                 names = [f"tilegrad.{alias.name}" for alias in node.names]
@@ -82,7 +99,7 @@ def test_imports_point_downward(path):
         return
     above = {
         part
-        for part in imported_parts(path)
+        for part in imported_parts(path.read_text(encoding="utf-8"))
         if part != FRONT_DOOR and python_floor(part) > python_floor(own)
     }
     assert not above, f"{relative(path)} (floor {python_floor(own)}) imports from above: {above}"
@@ -116,7 +133,25 @@ def test_headers_begin_with_their_contract(path):
 
 def test_the_engine_knows_no_operation():
     for path in sorted((PACKAGE / "autograd").rglob("*.py")):
-        assert "ops" not in imported_parts(path), relative(path)
+        assert "ops" not in imported_parts(path.read_text(encoding="utf-8")), relative(path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import tilegrad.cli",
+        "from tilegrad.cli import main",
+        "from tilegrad import cli",
+        "import tilegrad as tg\n\ndef f():\n    return tg.cli.main",
+        "def f():\n    import tilegrad\n    tilegrad.cli.main()",
+    ],
+)
+def test_every_way_to_import_is_seen(source):
+    assert imported_parts(source) == {"cli"}
+
+
+def test_what_only_a_type_checker_sees_is_no_import():
+    assert not imported_parts("if TYPE_CHECKING:\n    from tilegrad import cli")
 
 
 # ---- the version, the build ----------------------------------------------------------------------

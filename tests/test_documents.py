@@ -63,6 +63,25 @@ def test_python_in_documents_runs(path):
             exec(compile(block, str(path), "exec"), names)
 
 
+PLACEHOLDER = re.compile(
+    r"\b(TODO|TBD|FIXME|XXX|lorem ipsum|coming soon|to be (?:done|written|measured))\b"
+    r"|<(?:your|insert|fill)[^>]*>|\?\?\?|[|] *[|] *[|]",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_nothing_is_left_to_fill_in(path):
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    found = PLACEHOLDER.search(text)
+    assert not found, f"{relative(path)}: {found[0]!r}"
+
+
+@pytest.mark.parametrize("text", ["TBD", "is to be measured", "| a | | |", "<your name>"])
+def test_placeholders_are_recognised(text):
+    assert PLACEHOLDER.search(text)
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
 def test_links_and_paths_exist(path):
     text = path.read_text(encoding="utf-8")
