@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -400,3 +401,25 @@ def test_cross_entropy_with_labels_of_each_member():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_module_is_a_function_of_its_parameters():
+    network = tg.nn.Sequential(tg.nn.Linear(3, 4), tg.nn.BatchNorm1d(4), tg.nn.Linear(4, 1))
+    network.double().eval()
+    x = tg.tensor(np.random.default_rng(0).standard_normal((5, 3)))
+    values = {name: p.detach().clone() for name, p in network.named_parameters()}
+    before = {name: p.detach().numpy().copy() for name, p in network.state_dict().items()}
+
+    def loss(parameters: dict[str, Any], sample: Any) -> Any:
+        return func.functional_call(network, parameters, sample[None]).square().sum()
+
+    found = func.vmap(func.grad(loss), in_dims=(None, 0))(values, x)
+    for i in range(5):
+        network.zero_grad()
+        network(x[i : i + 1]).square().sum().backward()
+        for name, parameter in network.named_parameters():
+            np.testing.assert_allclose(found[name].numpy()[i], parameter.grad.numpy(), rtol=1e-12)
+    for name, value in network.state_dict().items():
+        np.testing.assert_array_equal(value.detach().numpy(), before[name])
+    with pytest.raises(KeyError, match=r"9\.weight"):
+        func.functional_call(network, {"9.weight": x}, x)

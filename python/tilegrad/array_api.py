@@ -33,18 +33,38 @@ __array_api_version__ = "2024.12"
 
 #: What means the same there and here.
 _SAME = """
-abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift
-bitwise_or bitwise_right_shift bitwise_xor broadcast_shapes ceil copysign cos cosh divide e
-empty_like exp expm1 floor floor_divide from_dlpack full_like greater greater_equal hypot inf
-isfinite isinf isnan less less_equal log log10 log1p log2 logaddexp logical_and logical_not
-logical_or logical_xor matmul matrix_transpose maximum minimum moveaxis multiply nan negative
-newaxis nextafter not_equal ones_like outer pi positive pow reciprocal remainder round sign
-signbit sin sinh sqrt square subtract tan tanh trunc zeros_like bool float32 float64 int8 int16
-int32 int64 uint8 uint16 uint32 uint64
+abs acos acosh asin asinh atan atanh bitwise_invert broadcast_shapes ceil cos cosh e empty_like exp
+expm1 floor from_dlpack full_like greater greater_equal inf isfinite isinf isnan less less_equal log
+log10 log1p log2 logical_and logical_not logical_or logical_xor matmul matrix_transpose moveaxis nan
+negative newaxis not_equal ones_like outer pi positive reciprocal round sign signbit sin sinh sqrt
+square tan tanh trunc zeros_like bool float32 float64 int8 int16 int32 int64 uint8 uint16 uint32
+uint64
 """
+
+#: What takes two arrays whose dtypes are joined, whatever their dimensions.
+_JOINING = """
+add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign divide
+floor_divide hypot logaddexp maximum minimum multiply nextafter pow remainder subtract
+"""
+
+
+def _joining(function: Any) -> Any:
+    """A function of two arrays in their common dtype: a 0-d one counts here, unlike in torch."""
+
+    def joined(x1: Any, x2: Any, /) -> Any:
+        if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.dtype != x2.dtype:
+            dtype = np.result_type(x1.dtype, x2.dtype)
+            x1, x2 = astype(x1, dtype, copy=False), astype(x2, dtype, copy=False)
+        return function(x1, x2)
+
+    joined.__name__, joined.__doc__ = function.__name__, function.__doc__
+    return joined
+
 
 for _name in _SAME.split():
     globals()[_name] = getattr(_f, _name)
+for _name in _JOINING.split():
+    globals()[_name] = _joining(getattr(_f, _name))
 equal = _f.eq
 
 

@@ -222,6 +222,8 @@ class Tensor(_native.TensorBase):
 
     def retain_grad(self) -> None:
         """Fill ``grad`` of this tensor in backward although it is not a leaf."""
+        if not self._requires_grad:
+            raise RuntimeError("retain_grad needs a tensor that requires gradients")
         if not self.is_leaf:
             reference = weakref.ref(self)
 

@@ -2,12 +2,14 @@
 
 from tilegrad.func.forward import jvp
 from tilegrad.func.jacobians import hessian, hvp, jacfwd, jacrev, linearize
+from tilegrad.func.modules import functional_call
 from tilegrad.func.pytree import tree_map
 from tilegrad.func.reverse import grad, grad_and_value, value_and_grad, vjp
 from tilegrad.func.vmap import basis, per_sample_grad, vmap
 
 __all__ = [
     "basis",
+    "functional_call",
     "grad",
     "grad_and_value",
     "hessian",

@@ -121,8 +121,10 @@ def as_tensor(data: Any, dtype: DType = None, *, device: Any = None) -> Tensor:
     """``data`` as a tensor: a tensor stays what it is, with its history; so do those in lists."""
     check_device(device)
     if holds_tensors(data):
-        data = _stacked(data)
-        return data if dtype is None or data.dtype == dtype else _shape.cast(data, np.dtype(dtype))
+        whole = _stacked(data)
+        same = dtype is None or whole.dtype == dtype
+        result: Tensor = whole if same else _shape.cast(whole, np.dtype(dtype))
+        return result
     return tensor(data, dtype)
 
 

@@ -79,7 +79,7 @@ def _sort(a: Any, axis: int | None = -1, kind: Any = None, *, stable: Any = None
     return sorting.sort(shaping.ravel(a) if axis is None else a, -1 if axis is None else axis)[0]
 
 
-def _partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect") -> Any:
+def _partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect") -> Any:
     a, axis = (shaping.ravel(a), -1) if axis is None else (a, axis)
     return indexing.take_along_dim(a, np.argpartition(_plain(a), kth, axis, kind), axis)
 

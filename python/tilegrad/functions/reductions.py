@@ -75,8 +75,8 @@ def prod(
     if axis is None or isinstance(axis, tuple) or not x.ndim:
         x, axis = _one_axis(x, axis)
         out = cumulative.prod(x, x.ndim - 1, False)
-        return _shape.reshape(out, axis(out.shape, keepdims))
-    return cumulative.prod(x, axis, keepdims)
+        return _as(_shape.reshape(out, axis(out.shape, keepdims)), dtype)
+    return _as(cumulative.prod(x, axis, keepdims), dtype)
 
 
 def _one_axis(x: Any, axis: Any) -> tuple[Any, Any]:

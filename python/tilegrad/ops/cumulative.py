@@ -22,7 +22,7 @@ from tilegrad.ops.shape import concatenate, flip, getitem
 
 
 def _cumsum(x: Any, axis: int = 0) -> Any:
-    return np.cumsum(x, axis=axis) if np.ndim(x) else np.array(x)
+    return np.cumsum(x, axis=axis, dtype=x.dtype) if np.ndim(x) else np.array(x)
 
 
 def _reverse(x: Any, axis: int) -> Any:
@@ -67,7 +67,7 @@ def _reverse_recurrence(a: Any, b: Any, axis: int) -> Any:
 
 
 def _cumprod(x: Any, axis: int = 0) -> Any:
-    return np.cumprod(x, axis=axis) if np.ndim(x) else np.array(x)
+    return np.cumprod(x, axis=axis, dtype=x.dtype) if np.ndim(x) else np.array(x)
 
 
 def _before(x: Any, axis: int) -> Any:
