@@ -66,6 +66,31 @@ def test_every_layout(isa, dtype):
     assert count == 4 * 6**3
 
 
+#: How an operand may lie in memory with strides of 0: all rows one, all columns one, one number.
+REPEATED = {
+    "rows": lambda x: np.broadcast_to(x[:1], x.shape),
+    "columns": lambda x: np.broadcast_to(x[:, :1], x.shape),
+    "all": lambda x: np.broadcast_to(x[0, 0], x.shape),
+}
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("isa", cases.ISAS)
+def test_strides_of_zero(isa, dtype):
+    """Gradients of sums are such operands. On every path: small, dots, thin, blocked, packed."""
+    others = (np.ascontiguousarray, np.asfortranarray)
+    with cases.isa(isa):
+        for m, n, k in ((2, 3, 2), (9, 9, 9), (17, 40, 33), (70, 70, 70), (130, 20, 150)):
+            a, b = cases.integers((m, k), dtype), cases.integers((k, n), dtype)
+            for repeat in REPEATED.values():
+                for other in others:
+                    left, right = (repeat(a), other(b)), (other(a), repeat(b))
+                    for x, y in (left, right, (repeat(a), repeat(b))):
+                        expected = np.ascontiguousarray(x) @ np.ascontiguousarray(y)
+                        np.testing.assert_array_equal(matmul(x, y), expected)
+                        np.testing.assert_array_equal(matmul(y.T, x.T), expected.T)
+
+
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("isa", cases.ISAS)
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -37,13 +37,14 @@ struct Panels {
 template <class T>
 struct BlockA {
   const T* data;
-  int64_t rs, cs;  // cs = 0: k-major panels
+  int64_t rs, cs;  // packed with cs = 0: k-major panels. A itself may have strides of 0
   int64_t k;
   bool packed;
 
-  const T* panel(int64_t begin) const { return data + begin * (cs != 0 ? rs : k); }
-  int64_t row() const { return cs != 0 ? rs : 1; }
-  int64_t step(int64_t rows) const { return cs != 0 ? cs : rows; }
+  bool k_major() const { return packed && cs == 0; }
+  const T* panel(int64_t begin) const { return data + begin * (k_major() ? k : rs); }
+  int64_t row() const { return k_major() ? 1 : rs; }
+  int64_t step(int64_t rows) const { return k_major() ? rows : cs; }
 };
 
 // Elements that a packed block of at most m x k takes.
