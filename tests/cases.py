@@ -35,6 +35,8 @@ class Case:
     inputs: tuple[Draw, ...]
     attrs: dict[str, Any] = field(default_factory=dict)
     rtol: float = 1e-12
+    #: Further inputs, computed from the arrays of the others and constant beside them.
+    derived: Callable[..., tuple[Any, ...]] | None = None
     #: Inputs drawn where second derivatives by central differences are trustworthy.
     second_order: bool = True
 
@@ -147,6 +149,7 @@ def _binary() -> list[Case]:
         case("nextafter", np.nextafter, n, m),
         case("logless", lambda x, y: (x == 0) & (y <= 0), fixed([0.0, 2.0]), fixed([0.0, -1.0])),
         case("add", np.add, n, m), case("subtract", np.subtract, n, m),
+        case("absorb", np.multiply, n, m),
         case("multiply", np.multiply, n, m), case("multiply", np.multiply, n, normal()),
         case("divide", np.divide, n, between(0.5, 2, 4)),
         case("power", np.power, positive, m), case("power", np.power, n, fixed(3)),

@@ -12,6 +12,7 @@ import scipy.linalg
 from cases import Case, Draw, case, fixed, normal
 
 import tilegrad as tg
+from tilegrad.ops import lu
 
 
 def regular(*shape: int) -> Draw:
@@ -57,6 +58,20 @@ def cofactor_derivative(a: Any, *directions: Any) -> Any:
     first, *others = directions
     value = sum(cofactor_derivative(a + r * first, *others) / (5 * r) for r in roots)
     return value if np.iscomplexobj(a) else value.real
+
+
+def with_factors(function: Any) -> Any:
+    """The oracle of an operation that also returns the factors of its first operand."""
+
+    def oracle(a: Any, *others: Any) -> Any:
+        found = function(a, *others)
+        return (*(found if isinstance(found, tuple) else (found,)), *lu.factor(a))
+
+    return oracle
+
+
+def _factors(a: Any, *others: Any) -> Any:
+    return lu.factor(a)
 
 
 def frechet(function: Any) -> Any:
@@ -116,16 +131,21 @@ rank_one = fixed([[1.0, 2.0, 3.0, 1.0], [2.0, 4.0, 6.0, 2.0], [0.0] * 4, [-1.0, 
 
 CASES: list[Case] = [
     case("inv", np.linalg.inv, regular(4, 4)), case("inv", np.linalg.inv, regular(2, 3, 3)),
-    case("solve", np.linalg.solve, regular(4, 4), normal(4, 2)),
-    case("solve", np.linalg.solve, regular(3, 3), normal(2, 3, 2)),
+    case("solve", with_factors(np.linalg.solve), regular(4, 4), normal(4, 2)),
+    case("solve", with_factors(np.linalg.solve), regular(3, 3), normal(2, 3, 2)),
+    Case("known_inv", np.linalg.inv, (regular(2, 3, 3),), derived=_factors),
+    Case("known_solve", np.linalg.solve, (regular(3, 3), normal(2, 3, 2)), derived=_factors),
+    Case("known_solve", lambda a, b, transposed: np.linalg.solve(a.T, b),
+         (regular(3, 3), normal(3, 2)), {"transposed": True}, derived=_factors),
+    Case("known_cofactor", minors, (regular(3, 3),), derived=_factors),
     case("solve_triangular", _solve_triangular, regular(4, 4), normal(4, 2), upper=True),
     case("solve_triangular", _solve_triangular, regular(4, 4), normal(4, 3), upper=False,
          unitriangular=True),
     case("pinv", np.linalg.pinv, normal(4, 3)), case("pinv", np.linalg.pinv, normal(2, 2, 4)),
-    case("det", np.linalg.det, normal(4, 4)), case("det", np.linalg.det, normal(2, 3, 3)),
-    case("det", np.linalg.det, singular), case("det", np.linalg.det, fixed(np.eye(3).tolist())),
-    case("det", np.linalg.det, rank_one),
-    case("det", np.linalg.det, fixed([[1.0, 2.0], [2.0, 4.0]])),
+    case("det", with_factors(np.linalg.det), normal(4, 4)), case("det", with_factors(np.linalg.det), normal(2, 3, 3)),
+    case("det", with_factors(np.linalg.det), singular), case("det", with_factors(np.linalg.det), fixed(np.eye(3).tolist())),
+    case("det", with_factors(np.linalg.det), rank_one),
+    case("det", with_factors(np.linalg.det), fixed([[1.0, 2.0], [2.0, 4.0]])),
     case("cofactor", cofactor_derivative, normal(4, 4)),
     case("cofactor", cofactor_derivative, singular),
     case("cofactor", cofactor_derivative, rank_one),
@@ -133,9 +153,9 @@ CASES: list[Case] = [
     case("cofactor", cofactor_derivative, rank_one, normal(4, 4)),
     case("cofactor", cofactor_derivative, normal(3, 3), normal(3, 3), normal(3, 3)),
     case("cofactor", cofactor_derivative, rank_one, normal(4, 4), normal(4, 4)),
-    case("slogdet", np.linalg.slogdet, regular(4, 4)),
-    case("slogdet", np.linalg.slogdet, normal(2, 3, 3)),
-    case("logdet", lambda a: np.log(np.linalg.det(a)), positive_definite(4, 4)),
+    case("slogdet", with_factors(np.linalg.slogdet), regular(4, 4)),
+    case("slogdet", with_factors(np.linalg.slogdet), normal(2, 3, 3)),
+    case("logdet", with_factors(lambda a: np.log(np.linalg.det(a))), positive_definite(4, 4)),
     case("cholesky", np.linalg.cholesky, positive_definite(4, 4)),
     case("cholesky", np.linalg.cholesky, positive_definite(2, 3, 3)),
     case("qr", _qr, normal(4, 4)), case("qr", _qr, normal(2, 4, 3)),

@@ -13,7 +13,7 @@ from tilegrad import _native, kernels
 from tilegrad.kernels import reference
 
 # name: (lowest, highest) of its arguments where the derivative is tame, for the layout grid
-BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum"]
+BINARY = ["absorb", "add", "subtract", "multiply", "divide", "maximum", "minimum"]
 UNARY = [
     *("negative", "positive", "absolute", "sign", "floor", "ceil", "trunc", "round", "square"),
     *("sqrt", "rsqrt", "reciprocal", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc"),
@@ -25,7 +25,8 @@ GRADIENTS = [
 ]
 #: Kernels that are the same arithmetic in the same order as their twins: equal to the bit.
 EXACT = {
-    *("add", "subtract", "multiply", "divide", "maximum", "minimum", "negative", "positive"),
+    *("absorb", "add", "subtract", "multiply", "divide", "maximum", "minimum", "negative"),
+    "positive",
     *("absolute", "sign", "floor", "ceil", "trunc", "round", "square", "sqrt", "rsqrt"),
     *("reciprocal", "relu", "leaky_relu", "relu_grad", "leaky_relu_grad", "tanh_grad"),
     "sigmoid_grad",

@@ -20,13 +20,14 @@ def _members(row: Case) -> list[tuple[Any, ...]]:
     """The row's inputs, and multiples of the floating ones: whatever the rows need, as symmetry or
     good conditioning, the multiples have too."""
     inputs = tuple(row.draw())
-    return [
+    members = [
         tuple(
             x * (1 - 0.2 * k) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
             for x in inputs
         )
         for k in range(MEMBERS)
     ]
+    return [(*xs, *row.derived(*xs)) for xs in members] if row.derived else members
 
 
 def _floats(inputs: tuple[Any, ...]) -> list[int]:
@@ -69,7 +70,7 @@ ROWS = [row for row in CASES if _floats(tuple(row.draw()))]
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_batched_form(row):
-    everywhere = _floats(tuple(row.draw()))
+    everywhere = _floats(_members(row)[0])
     choices = [everywhere]
     if len(everywhere) > 1:
         choices += [[i] for i in everywhere]

@@ -13,7 +13,7 @@ import tilegrad as tg
 from tilegrad import linalg
 from tilegrad.autograd import gradcheck, gradgradcheck
 from tilegrad.calculus import jacobian
-from tilegrad.ops import lapack
+from tilegrad.ops import lu
 
 LinAlgError = np.linalg.LinAlgError
 rng = np.random.default_rng(0)
@@ -120,18 +120,56 @@ def test_large_cofactors_take_the_inverse():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("with_lapack", [True, False])
-def test_inverse_and_determinant_from_one_elimination(dtype, with_lapack, monkeypatch):
-    if not with_lapack:
-        monkeypatch.setattr(lapack, "_library", lambda: None)
-    X = (rng.standard_normal((2, 50, 50)) / 7 + np.eye(50)).astype(dtype)
-    inverse, det = lapack.inverse_and_det(X)
-    assert inverse.dtype == det.dtype == dtype
-    tolerance = 1e-12 if dtype == np.float64 else 1e-3
-    close(inverse, np.linalg.inv(X.astype(float)), tolerance)
-    close(det, np.linalg.det(X.astype(float)), tolerance)
+@pytest.mark.parametrize("n", [1, 5, 70])
+def test_factors_serve_systems_inverses_and_determinants(dtype, n):
+    X = (rng.standard_normal((2, n, n)) / np.sqrt(n) + np.eye(n)).astype(dtype)
+    B = rng.standard_normal((n, 5)).astype(dtype)
+    factors = lu.factor(X)
+    exact, turned = X.astype(float), np.swapaxes(X, -1, -2).astype(float)
+    sign, log = lu.sign_and_log(*factors)
+    pairs = [
+        (lu.solve(*factors, B), np.linalg.solve(exact, B)),
+        (lu.solve(*factors, B, True), np.linalg.solve(turned, B)),
+        (lu.inverse(*factors), np.linalg.inv(exact)),
+        (lu.determinant(*factors), np.linalg.det(exact)),
+        (sign * np.exp(log), np.linalg.det(exact)),
+    ]
+    for found, wanted in pairs:
+        assert found.dtype == dtype
+        close(found, wanted, 1e-12 if dtype == np.float64 else 1e-3)
+    zero = np.zeros((n, n), dtype)
+    assert lu.determinant(*lu.factor(zero)) == 0
     with pytest.raises(LinAlgError):
-        lapack.inverse_and_det(np.zeros((40, 40)))
+        lu.inverse(*lu.factor(zero))
+    with pytest.raises(LinAlgError):
+        lu.solve(*lu.factor(zero), zero)
+
+
+def test_determinants_beyond_the_range_of_partial_products():
+    entries = np.concatenate([np.full(300, 1e200), np.full(300, 1e-200)])
+    close(linalg.det(np.diag(entries)), 1.0)
+    assert linalg.det(np.diag(np.full(10, 1e200))) == np.inf
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_derivatives_at_sizes_with_blocks(scale):
+    """The closed forms at n = 64, second order in both modes, where elimination goes by blocks."""
+    X = scale * (rng.standard_normal((64, 64)) / 16 + 2 * np.eye(64))
+    E, B = rng.standard_normal((64, 64)), rng.standard_normal((64, 3))
+    inverse = np.linalg.inv(X)
+    x, e, b = tensor(X), tg.tensor(E), tensor(B)
+    plain = tg.tensor(X)
+    close(gradient(linalg.logdet, X), inverse.T, 1e-11)
+    det = np.linalg.det(X)
+    close(gradient(linalg.det, X), det * inverse.T, 1e-11)
+    along = tg.func.hvp(linalg.logdet, plain, e).numpy()
+    close(along, -(inverse @ E @ inverse).T, 1e-11)
+    solution = tg.func.jvp(lambda a: linalg.solve(a, b.detach()), (plain,), (e,))[1].numpy()
+    close(solution, -inverse @ E @ inverse @ B, 1e-11)
+    (by_x,) = tg.autograd.grad(linalg.solve(x, b).sum(), x, create_graph=True)
+    close(by_x.detach().numpy(), -inverse.T @ np.ones((64, 3)) @ (inverse @ B).T, 1e-11)
+    (second,) = tg.autograd.grad((by_x * e).sum(), b)
+    close(second.numpy(), -(inverse @ E @ inverse).T @ np.ones((64, 3)), 1e-11)
 
 
 def test_logdet():

@@ -41,7 +41,12 @@ def _tensors(row: Case, requires_grad: bool) -> list[Any]:
 
 
 def _call(row: Case) -> Any:
-    return lambda *xs: OPS[row.op](*xs, **row.attrs)
+    def call(*xs: Any) -> Any:
+        arrays = [x.detach().numpy() if isinstance(x, tg.Tensor) else x for x in xs]
+        derived = row.derived(*arrays) if row.derived else ()
+        return OPS[row.op](*xs, *derived, **row.attrs)
+
+    return call
 
 
 def _several(out: Any) -> tuple[Any, ...]:

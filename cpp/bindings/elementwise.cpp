@@ -208,7 +208,8 @@ PyObject* map(const char* kernel, ElementwiseOp op, const Arguments& args, PyObj
     return map<inputs>(#kernel, ElementwiseOp::kernel, args, args[inputs]);        \
   }
 
-#define TILEGRAD_BINARY_KERNELS(X) X(add) X(subtract) X(multiply) X(divide) X(maximum) X(minimum)
+#define TILEGRAD_BINARY_KERNELS(X) \
+  X(add) X(subtract) X(multiply) X(absorb) X(divide) X(maximum) X(minimum)
 // clang-format off: it moves one entry at each pass
 #define TILEGRAD_UNARY_KERNELS(X)                                                  \
   X(negative) X(positive) X(absolute) X(sign) X(floor) X(ceil) X(trunc) X(round)   \

@@ -10,6 +10,7 @@ namespace tilegrad::simd {
   X(add, 2, 1)                  \
   X(subtract, 2, 1)             \
   X(multiply, 2, 1)             \
+  X(absorb, 2, 1)               \
   X(divide, 2, 2)               \
   X(maximum, 2, 1)              \
   X(minimum, 2, 1)              \

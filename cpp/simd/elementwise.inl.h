@@ -15,6 +15,8 @@
 TILEGRAD_OPERATION(add, return a + b;)
 TILEGRAD_OPERATION(subtract, return a - b;)
 TILEGRAD_OPERATION(multiply, return a * b;)
+TILEGRAD_OPERATION(absorb, const V product = V::select(V::equal(a, k(0)), k(0), a* b);
+                   return V::select(V::equal(b, k(0)), k(0), product);)
 TILEGRAD_OPERATION(divide, return a / b;)
 // Vec::max(a, b) is b where either is NaN.
 TILEGRAD_OPERATION(maximum, return V::select(V::equal(a, a), V::max(a, b), a);)

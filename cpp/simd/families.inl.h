@@ -17,13 +17,15 @@
 #include "simd/norm.inl.h"
 #include "simd/recurrent.inl.h"
 #include "simd/attention.inl.h"
+#include "simd/triangular.inl.h"
 // clang-format on
 
-#define TILEGRAD_SIMD_FAMILIES                                                          \
-  gemm_kernels<float>(), gemm_kernels<double>(), elementwise_kernels<float>(),          \
-      elementwise_kernels<double>(), reduce_kernels<float>(), reduce_kernels<double>(), \
-      softmax_kernels<float>(), softmax_kernels<double>(), optim_kernels<float>(),      \
-      optim_kernels<double>(), conv_kernels<float>(), conv_kernels<double>(),           \
-      pool_kernels<float>(), pool_kernels<double>(), norm_kernels<float>(),             \
-      norm_kernels<double>(), recurrent_kernels<float>(), recurrent_kernels<double>(),  \
-      attention_kernels<float>(), attention_kernels<double>()
+#define TILEGRAD_SIMD_FAMILIES                                                              \
+  gemm_kernels<float>(), gemm_kernels<double>(), elementwise_kernels<float>(),              \
+      elementwise_kernels<double>(), reduce_kernels<float>(), reduce_kernels<double>(),     \
+      softmax_kernels<float>(), softmax_kernels<double>(), optim_kernels<float>(),          \
+      optim_kernels<double>(), conv_kernels<float>(), conv_kernels<double>(),               \
+      pool_kernels<float>(), pool_kernels<double>(), norm_kernels<float>(),                 \
+      norm_kernels<double>(), recurrent_kernels<float>(), recurrent_kernels<double>(),      \
+      attention_kernels<float>(), attention_kernels<double>(), triangular_kernels<float>(), \
+      triangular_kernels<double>()

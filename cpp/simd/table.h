@@ -18,6 +18,7 @@
 #include "simd/recurrent.h"
 #include "simd/reduce.h"
 #include "simd/softmax.h"
+#include "simd/triangular.h"
 
 namespace tilegrad::simd {
 
@@ -44,6 +45,8 @@ struct SimdTable {
   RecurrentKernels<double> recurrent_f64;
   AttentionKernels<float> attention_f32;
   AttentionKernels<double> attention_f64;
+  TriangularKernels<float> triangular_f32;
+  TriangularKernels<double> triangular_f64;
 };
 
 // The table in use: the best the processor runs, or the one TILEGRAD_ISA names if it is lower.

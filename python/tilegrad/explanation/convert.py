@@ -14,6 +14,7 @@ import numpy as np
 from tilegrad.explanation import algebra as m
 from tilegrad.explanation.algebra import Expr, Matrix
 from tilegrad.explanation.trace import Step
+from tilegrad.ops import linalg_det
 
 
 class NoMatrixFormError(Exception):
@@ -269,7 +270,7 @@ def _positive(x: Expr) -> Expr:
 
 
 def _inverse(step: Step, operands: list[Expr]) -> Expr:
-    (x,) = operands
+    x = operands[0]  # others are its factors
     if isinstance(x, m.Eye):
         return x
     if isinstance(x, m.Transpose):
@@ -279,11 +280,19 @@ def _inverse(step: Step, operands: list[Expr]) -> Expr:
 
 def _solve(step: Step, operands: list[Expr]) -> Expr | None:
     """Numbers that multiply the right-hand side multiply the solution."""
-    a, b = operands
-    coefficient, scalars, body = m.split_numbers(b)
-    if coefficient == 1 and not scalars:
+    a, b = operands[:2]  # others are the factors of a
+    if step.index > 0:
         return None
-    return m.scale(coefficient, m.times(*scalars, _function(step, [a, body])))
+    coefficient, scalars, body = m.split_numbers(b)
+    if step.attrs.get("transposed"):
+        a = m.transpose(a)
+    solution = m.Apply(body.shape, "solve", (a, body), False, np.linalg.solve)
+    return m.scale(coefficient, m.times(*scalars, solution))
+
+
+def _cofactor(step: Step, operands: list[Expr]) -> Expr:
+    x = operands[0]
+    return m.Apply(x.shape, "cofactor", (x,), False, linalg_det.cofactor)
 
 
 def inverse(x: Expr) -> Expr:
@@ -317,6 +326,7 @@ _RULES: dict[str, _Rule] = {
     ),
     "negative": lambda step, x: m.scale(-1.0, x[0]),
     "multiply": _product,
+    "absorb": _product,
     "divide": _quotient,
     "quotient": _quotient,
     "square": lambda step, x: _square_of(x[0]),
@@ -325,7 +335,10 @@ _RULES: dict[str, _Rule] = {
     "rsqrt": lambda step, x: m.power(x[0], -0.5),
     "power": _power,
     "inv": _inverse,
+    "known_inv": _inverse,
     "solve": _solve,
+    "known_solve": _solve,
+    "known_cofactor": _cofactor,
     "tanh_grad": lambda step, x: m.times(x[0], _one_minus(_square_of(x[1]))),
     "sigmoid_grad": lambda step, x: m.times(x[0], x[1], _one_minus(x[1])),
     "relu_grad": lambda step, x: m.times(x[0], _positive(x[1])),
@@ -355,7 +368,9 @@ def _function(step: Step, operands: list[Expr]) -> Expr:
 
     given = {k: v for k, v in attrs.items() if op.defaults.get(k, attrs) is not v}
     detail = repr(sorted(given.items(), key=lambda item: item[0])) + f" {index}"
-    name = _SHOWN.get(op.name, op.name) + (f".{op.outputs[index]}" if op.outputs else "")
+    name = _SHOWN.get(op.name, op.name)
+    if op.outputs and op.outputs[index] != name:
+        name = f"{name}.{op.outputs[index]}"
     if op.name == "slogdet":
         name = ("sign(det)", "logabsdet")[index]
     return m.Apply(

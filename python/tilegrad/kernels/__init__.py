@@ -28,6 +28,7 @@ from tilegrad.kernels.attention import (
 from tilegrad.kernels.conv import conv, conv_input_grad, conv_weight_grad, fold, unfold
 from tilegrad.kernels.elementwise import (
     absolute,
+    absorb,
     acos,
     acosh,
     add,
@@ -128,10 +129,17 @@ from tilegrad.kernels.softmax import (
     softmax,
     softmax_grad,
 )
+from tilegrad.kernels.triangular import (
+    eliminate,
+    invert_factored,
+    solve_factored,
+    solve_triangular,
+)
 
 __all__ = [
     "KERNELS",
     "absolute",
+    "absorb",
     "acos",
     "acosh",
     "adagrad_step",
@@ -167,6 +175,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_grad",
     "divide",
+    "eliminate",
     "elu",
     "elu_grad",
     "erf",
@@ -186,6 +195,7 @@ __all__ = [
     "gru",
     "gru_grad",
     "hypot",
+    "invert_factored",
     "kernel",
     "layer_norm",
     "layer_norm_grad",
@@ -245,6 +255,8 @@ __all__ = [
     "softmax_grad",
     "softplus",
     "softplus_grad",
+    "solve_factored",
+    "solve_triangular",
     "sqrt",
     "square",
     "subtract",

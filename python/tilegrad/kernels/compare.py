@@ -33,7 +33,8 @@ Outcome = list[tuple[str, Array]]  # what a call gave and changed, with names fo
 EXACT = frozenset(
     [
         "absolute", "adaptive_max_pool", "amax", "amin", "argmax", "argmin", "ceil", "clip",
-        "copysign", "floor", "max_pool", "maximum", "minimum", "negative", "pool_gather",
+        "copysign", "floor", "max_pool", "maximum", "minimum", "negative",
+        "pool_gather",
         "positive", "relu", "relu_grad", "round", "sign", "trunc", "unfold", "where",
     ]
 )
@@ -46,9 +47,10 @@ SUMS = frozenset(
 )
 ELEMENTWISE = frozenset(
     [
-        "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "divide",
-        "erf", "erfc", "exp", "exp2", "expm1", "hypot", "log", "log1p", "log2", "log10", "multiply",
-        "power", "reciprocal", "rsqrt", "sigmoid", "sin", "sinh", "sqrt", "square", "subtract",
+        "absorb", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh",
+        "divide", "erf", "erfc", "exp", "exp2", "expm1", "hypot", "log", "log1p", "log2", "log10",
+        "multiply", "power", "reciprocal", "rsqrt", "sigmoid", "sin", "sinh", "sqrt", "square",
+        "subtract",
         "tan", "tanh",
     ]
 )

@@ -69,6 +69,14 @@ def multiply(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
 
 
 @kernel
+def absorb(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
+    """``a * b``, and 0 where either is 0, whatever the other."""
+    product = ufunc(np.multiply, a, b)
+    zero = np.equal(a, 0) | np.equal(b, 0)
+    return deliver(np.where(zero, product.dtype.type(0), product), out)
+
+
+@kernel
 def divide(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
     """``a / b``, true division; integers give float64."""
     return ufunc(np.divide, a, b, out=out)

@@ -530,11 +530,42 @@ def _self_attention_grad(x: Maker) -> list[Sample]:
     return samples
 
 
+def _solve_triangular(x: Maker) -> list[Sample]:
+    samples = []
+    for stack, n, k in (((), 5, 3), ((), 37, 41), ((), 97, 70), ((2, 3), 9, 1)):
+        a, b = x(*stack, n, n), x(*stack, n, k)
+        a[..., range(n), range(n)] += 2 * n**0.5
+        for upper in (False, True):
+            samples.append(call(a, b, upper=upper))
+            samples.append(call(np.swapaxes(a / n, -1, -2), b, upper=upper, unitriangular=True))
+    return samples
+
+
+def _factors(x: Maker, *shape: int) -> Any:
+    n = shape[-1]
+    return reference.eliminate(x(*shape, n) + 2 * n**0.5 * np.eye(n, dtype=x.dtype))
+
+
+def _solve_factored(x: Maker) -> list[Sample]:
+    samples = []
+    for shape, k in (((5,), 3), ((37,), 41), ((97,), 1), ((2, 3, 4), 2)):
+        for transposed in (False, True):
+            b = x(*shape[:-1], shape[-1], k)
+            samples.append(call(*_factors(x, *shape), b, transposed=transposed))
+    return samples
+
+
 #: Kernel name -> its sample calls.
 ROWS: dict[str, Rows] = {
     "matmul": _matmul,
     "gemm": _gemm,
     "syrk": lambda x: [call(x(37, 65)), call(x(37, 65), transpose=True, alpha=-0.5)],
+    "solve_triangular": _solve_triangular,
+    "solve_factored": _solve_factored,
+    "invert_factored": lambda x: [call(*_factors(x, n)) for n in (1, 5, 37, 97)],
+    "eliminate": lambda x: [
+        call(x(5, 5)), call(x(37, 41)), call(x(70, 33)), call(x(2, 3, 4, 4)), call(x(97, 97))
+    ],
     "outer": lambda x: [call(x(37), x(65)), call(x(1), x(67))],
     "conv": _conv,
     "conv_input_grad": _conv_gradient("input"),
@@ -598,7 +629,8 @@ ROWS: dict[str, Rows] = {
     "multi_norm": lambda x: [call([x(67), x(5, 33), x(1)]), call([])],
     "multi_scale": lambda x: [call([x(67), x(5, 33)], 0.5)],
     # two arguments
-    **dict.fromkeys(["add", "subtract", "multiply", "divide", "maximum", "minimum"], _binary()),
+    **dict.fromkeys(["add", "subtract", "multiply", "absorb", "divide"], _binary()),
+    **dict.fromkeys(["maximum", "minimum"], _binary()),
     **dict.fromkeys(["atan2", "hypot", "logaddexp", "copysign"], _binary()),
     **dict.fromkeys(["remainder", "fmod", "floor_divide"], _binary(0.25, 4)),
     "power": _both(_binary(0.25, 4), _powers),

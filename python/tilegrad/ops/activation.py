@@ -10,7 +10,7 @@ from typing import Any
 
 from tilegrad import kernels
 from tilegrad.kernels.activation import GELU_CUBIC, SQRT_2_OVER_PI
-from tilegrad.ops.arithmetic import add, multiply, negative, square, subtract
+from tilegrad.ops.arithmetic import absorb, add, multiply, negative, square, subtract
 from tilegrad.ops.define import elementwise, vanish
 from tilegrad.ops.exponential import exp, sigmoid, sigmoid_grad, tanh
 
@@ -62,7 +62,7 @@ elu = elementwise(
 elu_grad = elementwise(
     "elu_grad", kernels.elu_grad, "d x",
     d=lambda g, x, alpha: elu_grad(g, x, alpha),
-    x=lambda g, d, x, alpha: where_positive(elu_grad(multiply(g, d), x, alpha), negative(x)),
+    x=lambda g, d, x, alpha: where_positive(elu_grad(absorb(g, d), x, alpha), negative(x)),
 )  # fmt: skip
 
 log_sigmoid = elementwise(
@@ -74,7 +74,7 @@ log_sigmoid = elementwise(
 log_sigmoid_grad = elementwise(
     "log_sigmoid_grad", kernels.log_sigmoid_grad, "d x",
     d=lambda g, x: log_sigmoid_grad(g, x),
-    x=lambda g, d, x: negative(sigmoid_grad(multiply(g, d), sigmoid(x))),
+    x=lambda g, d, x: negative(sigmoid_grad(absorb(g, d), sigmoid(x))),
 )  # fmt: skip
 
 softplus = elementwise(
@@ -85,7 +85,7 @@ softplus = elementwise(
 
 def _softplus_curvature(g: Any, d: Any, x: Any, beta: float, threshold: float) -> Any:
     z = multiply(x, beta)
-    bent = multiply(sigmoid_grad(multiply(g, d), sigmoid(z)), beta)
+    bent = multiply(sigmoid_grad(absorb(g, d), sigmoid(z)), beta)
     return where_positive(bent, add(negative(z), threshold))
 
 
@@ -109,7 +109,7 @@ def _silu_curvature(g: Any, d: Any, x: Any) -> Any:
     # (x s)'' = 2 s' + x s'' = s (1 - s) (2 + x (1 - 2 s))
     s = sigmoid(x)
     bend = add(multiply(x, one_minus(multiply(s, 2.0))), 2.0)
-    return multiply(sigmoid_grad(multiply(g, d), s), bend)
+    return multiply(sigmoid_grad(absorb(g, d), s), bend)
 
 
 silu_grad = elementwise(
@@ -125,7 +125,7 @@ gelu = elementwise(
 
 
 def _gelu_curvature(g: Any, d: Any, x: Any, approximate: str) -> Any:
-    gd = multiply(g, d)
+    gd = absorb(g, d)
     squared = square(x)
     if approximate == "none":
         # (x Phi)'' = 2 phi + x phi' = phi (2 - x^2)

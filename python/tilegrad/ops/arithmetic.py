@@ -24,15 +24,24 @@ subtract = elementwise(
 
 multiply = elementwise(
     "multiply", kernels.multiply, "x y", promotes=True,
-    x=lambda g, y: multiply(g, y),
-    y=lambda g, x: multiply(g, x),
+    x=lambda g, y: absorb(g, y),
+    y=lambda g, x: absorb(g, x),
+)  # fmt: skip
+
+#: x y, and 0 where either is 0, whatever the other. Rules scale gradients by it where the slope may
+#: be infinite or NaN: an entry that no result depends on, such as the branch that ``where`` did not
+#: take, then has the gradient 0, not NaN, to every order.
+absorb = elementwise(
+    "absorb", kernels.absorb, "x y", promotes=True,
+    x=lambda g, y: absorb(g, y),
+    y=lambda g, x: absorb(g, x),
 )  # fmt: skip
 
 divide = elementwise(
     "divide", kernels.divide, "x y",
     x=lambda g, y: quotient(g, y),
     # d(x / y) = -x / y^2 dy
-    y=lambda g, x, y: negative(quotient(multiply(quotient(g, y), x), y)),
+    y=lambda g, x, y: negative(quotient(absorb(quotient(g, y), x), y)),
 )  # fmt: skip
 
 
@@ -41,13 +50,11 @@ def _quotient(x: Any, y: Any) -> Any:
     return kernels.relu_grad(kernels.divide(x, y), kernels.absolute(x))
 
 
-#: x / y, and 0 where x is 0 whatever y is. Rules divide gradients by it where the denominator may
-#: be 0 or NaN: an entry that no result depends on, such as the branch that ``where`` did not take,
-#: then has the gradient 0, not NaN.
+#: x / y, and 0 where x is 0 whatever y is: what ``absorb`` is for products.
 quotient = elementwise(
     "quotient", _quotient, "x y",
     x=lambda g, y: quotient(g, y),
-    y=lambda g, out, y: negative(quotient(multiply(g, out), y)),
+    y=lambda g, out, y: negative(quotient(absorb(g, out), y)),
 )  # fmt: skip
 
 negative = elementwise("negative", kernels.negative, "x", promotes=True, x=lambda g: negative(g))
@@ -55,7 +62,7 @@ positive = elementwise("positive", kernels.positive, "x", promotes=True, x=lambd
 
 square = elementwise(
     "square", kernels.square, "x", promotes=True,
-    x=lambda g, x: multiply(g, multiply(x, 2.0)),
+    x=lambda g, x: absorb(g, multiply(x, 2.0)),
 )  # fmt: skip
 
 reciprocal = elementwise(
@@ -71,14 +78,14 @@ floor_divide = flat("floor_divide", kernels.floor_divide, "x y")
 remainder = elementwise(
     "remainder", kernels.remainder, "x y", promotes=True,
     x=lambda g: g,
-    y=lambda g, x, y: negative(multiply(g, floor(divide(x, y)))),
+    y=lambda g, x, y: negative(absorb(g, floor(divide(x, y)))),
 )  # fmt: skip
 
 #: x - y trunc(x / y)
 fmod = elementwise(
     "fmod", kernels.fmod, "x y", promotes=True,
     x=lambda g: g,
-    y=lambda g, x, y: negative(multiply(g, trunc(divide(x, y)))),
+    y=lambda g, x, y: negative(absorb(g, trunc(divide(x, y)))),
 )  # fmt: skip
 
 
@@ -111,7 +118,7 @@ angle = flat("angle", _angle, "x", "float")
 
 absolute = elementwise(
     "absolute", kernels.absolute, "x", promotes=True,
-    x=lambda g, x: multiply(g, sign(x)),
+    x=lambda g, x: absorb(g, sign(x)),
 )  # fmt: skip
 
 #: The fraction x - trunc(x).
@@ -122,7 +129,7 @@ frac = elementwise(
 #: The magnitude of x with the sign of y: where x is 0 torch's subgradient is 0.
 copysign = elementwise(
     "copysign", kernels.copysign, "x y",
-    x=lambda g, x, y: multiply(g, multiply(sign(x), copysign(1.0, y))),
+    x=lambda g, x, y: absorb(g, multiply(sign(x), copysign(1.0, y))),
     y=lambda g: vanish(g),
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tilegrad import kernels
-from tilegrad.ops.arithmetic import add, multiply, negative, quotient, square, subtract
+from tilegrad.ops.arithmetic import absorb, add, multiply, negative, quotient, square, subtract
 from tilegrad.ops.define import elementwise
 
 LOG_2 = math.log(2)
@@ -22,9 +22,9 @@ rsqrt = elementwise(
     x=lambda g, x: quotient(g, multiply(multiply(x, sqrt(x)), -2.0)),
 )  # fmt: skip
 
-exp = elementwise("exp", kernels.exp, "x", x=lambda g, out: multiply(g, out))
-exp2 = elementwise("exp2", kernels.exp2, "x", x=lambda g, out: multiply(g, multiply(out, LOG_2)))
-expm1 = elementwise("expm1", kernels.expm1, "x", x=lambda g, out: multiply(g, add(out, 1.0)))
+exp = elementwise("exp", kernels.exp, "x", x=lambda g, out: absorb(g, out))
+exp2 = elementwise("exp2", kernels.exp2, "x", x=lambda g, out: absorb(g, multiply(out, LOG_2)))
+expm1 = elementwise("expm1", kernels.expm1, "x", x=lambda g, out: absorb(g, add(out, 1.0)))
 
 log = elementwise("log", kernels.log, "x", x=lambda g, x: quotient(g, x))
 log2 = elementwise("log2", kernels.log2, "x", x=lambda g, x: quotient(g, multiply(x, LOG_2)))
@@ -34,8 +34,8 @@ log1p = elementwise("log1p", kernels.log1p, "x", x=lambda g, x: quotient(g, add(
 #: e^(x - out) is the share of x in the sum: a sigmoid of the difference.
 logaddexp = elementwise(
     "logaddexp", kernels.logaddexp, "x y",
-    x=lambda g, x, y: multiply(g, sigmoid(subtract(x, y))),
-    y=lambda g, x, y: multiply(g, sigmoid(subtract(y, x))),
+    x=lambda g, x, y: absorb(g, sigmoid(subtract(x, y))),
+    y=lambda g, x, y: absorb(g, sigmoid(subtract(y, x))),
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def _logaddexp2(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 logaddexp2 = elementwise(
     "logaddexp2", _logaddexp2, "x y",
-    x=lambda g, x, y: multiply(g, sigmoid(multiply(subtract(x, y), LOG_2))),
-    y=lambda g, x, y: multiply(g, sigmoid(multiply(subtract(y, x), LOG_2))),
+    x=lambda g, x, y: absorb(g, sigmoid(multiply(subtract(x, y), LOG_2))),
+    y=lambda g, x, y: absorb(g, sigmoid(multiply(subtract(y, x), LOG_2))),
 )  # fmt: skip
 
 sigmoid = elementwise(
@@ -59,7 +59,7 @@ sigmoid = elementwise(
 sigmoid_grad = elementwise(
     "sigmoid_grad", kernels.sigmoid_grad, "g0 y",
     g0=lambda g, y: sigmoid_grad(g, y),
-    y=lambda g, g0, y: multiply(multiply(g, g0), subtract(1.0, multiply(y, 2.0))),
+    y=lambda g, g0, y: multiply(absorb(g, g0), subtract(1.0, multiply(y, 2.0))),
 )  # fmt: skip
 
 tanh = elementwise("tanh", kernels.tanh, "x", x=lambda g, out: tanh_grad(g, out))
@@ -68,7 +68,7 @@ tanh = elementwise("tanh", kernels.tanh, "x", x=lambda g, out: tanh_grad(g, out)
 tanh_grad = elementwise(
     "tanh_grad", kernels.tanh_grad, "g0 y",
     g0=lambda g, y: tanh_grad(g, y),
-    y=lambda g, g0, y: multiply(multiply(g, g0), multiply(y, -2.0)),
+    y=lambda g, g0, y: multiply(absorb(g, g0), multiply(y, -2.0)),
 )  # fmt: skip
 
 #: log(x / (1 - x))
@@ -82,9 +82,9 @@ INVERSE_ROOT_PI_2 = 2 / math.sqrt(math.pi)
 #: d erf = 2 / sqrt(pi) e^(-x^2) dx
 erf = elementwise(
     "erf", kernels.erf, "x",
-    x=lambda g, x: multiply(g, multiply(exp(negative(square(x))), INVERSE_ROOT_PI_2)),
+    x=lambda g, x: absorb(g, multiply(exp(negative(square(x))), INVERSE_ROOT_PI_2)),
 )  # fmt: skip
 erfc = elementwise(
     "erfc", kernels.erfc, "x",
-    x=lambda g, x: multiply(g, multiply(exp(negative(square(x))), -INVERSE_ROOT_PI_2)),
+    x=lambda g, x: absorb(g, multiply(exp(negative(square(x))), -INVERSE_ROOT_PI_2)),
 )  # fmt: skip

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.op import Op
-from tilegrad.ops import jets, lapack, reduction
+from tilegrad.ops import jets, lu, reduction
 from tilegrad.ops.arithmetic import multiply
 from tilegrad.ops.jets import Jet
 from tilegrad.ops.linalg_checks import Array, LinAlgError, outside, singular, square
-from tilegrad.ops.linalg_solve import inv
+from tilegrad.ops.linalg_solve import known_inv
 from tilegrad.ops.products import transpose
 
 # ---- cofactors -----------------------------------------------------------------------------------
@@ -37,7 +37,11 @@ SPLIT = 1e-4
 
 
 def _cofactor(a: Any, *directions: Any) -> Array:
-    a = square("cofactor", a)
+    return _derivative(square("cofactor", a), directions, None)
+
+
+def _derivative(a: Array, directions: Any, factors: tuple[Array, Array] | None) -> Array:
+    """``cofactor(a, *directions)``, if possible from the factors of ``a``."""
     n = a.shape[-1]
     dtype = np.result_type(a, *directions)
     shape = np.broadcast_shapes(a.shape, *(np.shape(e) for e in directions))
@@ -47,31 +51,38 @@ def _cofactor(a: Any, *directions: Any) -> Array:
     if n <= 2:  # Faddeev-LeVerrier without a cancellation
         adjugate = _faddeev_leverrier(jets.variable(a, directions))[0]
     else:
-        adjugate = _regular(a, directions)
+        adjugate = _regular(a, directions, factors)
     if adjugate is not None:
-        return np.ascontiguousarray(np.swapaxes(jets.last(adjugate, shape), -1, -2), dtype)
+        return np.swapaxes(jets.last(adjugate, shape), -1, -2).astype(dtype, copy=False)
     if len(directions) <= 1:
         return _by_singular_values(a, *directions).astype(dtype, copy=False)
     return _by_elimination(a, directions, shape).astype(dtype, copy=False)
 
 
-def _regular(a: Array, directions: Any) -> Jet | None:
+def _regular(a: Array, directions: Any, factors: tuple[Array, Array] | None) -> Jet | None:
     """adj A(t) = det A(t) A(t)^-1, or None where the condition of A is too large for that."""
+    factors = lu.factor(a) if factors is None else factors
     with np.errstate(all="ignore"):
         try:
-            inverse, det = lapack.inverse_and_det(a)
+            inverse = lu.inverse(*factors)
         except LinAlgError:
             return None
-        condition = np.abs(a).sum(-2).max(-1) * np.abs(inverse).sum(-2).max(-1)
+        condition = _size(a) * _size(inverse)
         limit = SMALL_LIMIT if a.shape[-1] <= SMALL else LARGE_LIMIT
         if a.dtype == np.float32:
             limit = math.sqrt(limit)
         if not np.all(condition < limit):
             return None
         if not directions:
-            return [det[..., None, None] * inverse]
+            inverse *= lu.determinant(*factors)[..., None, None]
+            return [inverse]
         jet = jets.variable(a, directions)
         return jets.times(jets.determinant(jet), jets.inverse(jet))
+
+
+def _size(a: Array) -> Array:
+    """Frobenius's norm."""
+    return np.asarray(np.sqrt(np.einsum("...ij,...ij->...", a, a)))
 
 
 def _frame(a: Array) -> tuple[Array, Array, Array]:
@@ -205,55 +216,96 @@ def adjugate(a: Any) -> Any:
 
 # ---- determinants --------------------------------------------------------------------------------
 
-#: d det A = <cof A, dA>
-det = Op(
-    "det", lambda a: np.asarray(np.linalg.det(square("det", a))), inputs=["a"], promotes="float",
-    batch="stack", vjp={"a": lambda g, a: multiply(outside(g), cofactor(a))},
-    jvp={"a": lambda t, a: reduction.sum(multiply(cofactor(a), t), (-2, -1))},
+#: The matrix of cofactors where the factors of A are known; its derivatives are the family's.
+known_cofactor = Op(
+    "known_cofactor", lambda a, factors, pivots: _derivative(a, (), (factors, pivots)),
+    inputs=["a", "factors", "pivots"], batch="stack", vjp={"a": lambda g, a: cofactor(a, g)},
+    jvp={"a": lambda t, a: cofactor(a, t)},
 )  # fmt: skip
 
 
-def _regular_inverse(name: str, a: Any) -> Any:
+def _det(a: Any) -> tuple[Array, Array, Array]:
+    factors, pivots = lu.factor(square("det", a))
+    return lu.determinant(factors, pivots), factors, pivots
+
+
+def _det_vjp(g: Any, a: Any, factors: Any, pivots: Any) -> Any:
+    return multiply(outside(g[0]), known_cofactor(a, factors, pivots))
+
+
+def _det_jvp(t: Any, a: Any, factors: Any, pivots: Any) -> tuple[Any, None, None]:
+    slope = known_cofactor(a, factors, pivots)
+    return reduction.sum(multiply(slope, t), (-2, -1)), None, None
+
+
+#: d det A = <cof A, dA>
+det_and_factors = Op(
+    "det", _det, inputs=["a"], promotes="float", batch="stack",
+    outputs=["det", "factors", "pivots"], vjp={"a": _det_vjp}, jvp={"a": _det_jvp},
+)  # fmt: skip
+
+
+def det(a: Any) -> Any:
+    """The determinant."""
+    return det_and_factors(a)[0]
+
+
+def _transposed_inverse(a: Any, factors: Any, pivots: Any) -> Any:
     try:
-        return inv(a)
+        return transpose(known_inv(a, factors, pivots))
     except LinAlgError:
-        raise singular(f"the derivative of {name}", a) from None
+        raise singular("the derivative of logdet", a) from None
 
 
-def _trace_of_product(a: Any, t: Any) -> Any:
-    return reduction.sum(multiply(transpose(a), t), (-2, -1))
+def _log_vjp(g: Any, a: Any, factors: Any, pivots: Any) -> Any:
+    return multiply(outside(g), _transposed_inverse(a, factors, pivots))
 
 
-def _slogdet(a: Any) -> tuple[Array, Array]:
-    sign, logabsdet = np.linalg.slogdet(square("slogdet", a))
-    return np.asarray(sign), np.asarray(logabsdet)
+def _log_jvp(t: Any, a: Any, factors: Any, pivots: Any) -> Any:
+    return reduction.sum(multiply(_transposed_inverse(a, factors, pivots), t), (-2, -1))
 
 
-def _slogdet_vjp(g: Any, a: Any) -> Any:
+def _slogdet(a: Any) -> tuple[Array, Array, Array, Array]:
+    factors, pivots = lu.factor(square("slogdet", a))
+    return *lu.sign_and_log(factors, pivots), factors, pivots
+
+
+def _slogdet_vjp(g: Any, a: Any, factors: Any, pivots: Any) -> Any:
     if g[1] is None:  # the sign is piecewise constant
         return np.zeros(a.shape, a.dtype)
-    return multiply(outside(g[1]), transpose(_regular_inverse("slogdet", a)))
+    return _log_vjp(g[1], a, factors, pivots)
 
 
 #: d log|det A| = tr(A^-1 dA)
-slogdet = Op(
+slogdet_and_factors = Op(
     "slogdet", _slogdet, inputs=["a"], promotes="float", batch="stack",
-    outputs=["sign", "logabsdet"],
-    vjp={"a": _slogdet_vjp},
-    jvp={"a": lambda t, a: (None, _trace_of_product(_regular_inverse("slogdet", a), t))},
+    outputs=["sign", "logabsdet", "factors", "pivots"], vjp={"a": _slogdet_vjp},
+    jvp={"a": lambda t, a, factors, pivots: (None, _log_jvp(t, a, factors, pivots), None, None)},
 )  # fmt: skip
 
 
-def _logdet(a: Any) -> Array:
-    sign, logabsdet = np.linalg.slogdet(square("logdet", a))
-    return np.where(sign < 0, np.asarray(np.nan, logabsdet.dtype), logabsdet)
+def slogdet(a: Any) -> Any:
+    """The sign of the determinant, and the logarithm of its absolute value."""
+    return slogdet_and_factors(a)[:2]
 
 
-#: log det A; NaN where the determinant is negative, -inf where it is 0.
-logdet = Op(
+def _logdet(a: Any) -> tuple[Array, Array, Array]:
+    sign, logabsdet, factors, pivots = _slogdet(a)
+    logdet = np.where(sign < 0, np.asarray(np.nan, logabsdet.dtype), logabsdet)
+    return logdet, factors, pivots
+
+
+logdet_and_factors = Op(
     "logdet", _logdet, inputs=["a"], promotes="float", batch="stack",
-    vjp={"a": lambda g, a: multiply(outside(g), transpose(_regular_inverse("logdet", a)))},
-    jvp={"a": lambda t, a: _trace_of_product(_regular_inverse("logdet", a), t)},
+    outputs=["logdet", "factors", "pivots"],
+    vjp={"a": lambda g, a, factors, pivots: _log_vjp(g[0], a, factors, pivots)},
+    jvp={"a": lambda t, a, factors, pivots: (_log_jvp(t, a, factors, pivots), None, None)},
 )  # fmt: skip
+
+
+def logdet(a: Any) -> Any:
+    """log det A; NaN where the determinant is negative, -inf where it is 0."""
+    return logdet_and_factors(a)[0]
+
 
 __all__ = ["adjugate", "cofactor", "det", "logdet", "slogdet"]

@@ -12,7 +12,7 @@ from tilegrad.ops.arithmetic import add, multiply, subtract
 from tilegrad.ops.define import discrete
 from tilegrad.ops.linalg_checks import Array, LinAlgError, chain, matrices, square
 from tilegrad.ops.linalg_gauge import absorb, columns, extend, rows
-from tilegrad.ops.linalg_solve import BLOCK, solve_triangular
+from tilegrad.ops.linalg_solve import solve_triangular
 from tilegrad.ops.products import bmm, transpose
 from tilegrad.ops.shape import concatenate, tril, triu
 
@@ -131,6 +131,10 @@ qr = Op(
 # ---- LU ------------------------------------------------------------------------------------------
 
 
+#: Columns that are eliminated one by one; what lies right of them is products.
+BLOCK = 64
+
+
 def _eliminate(a: Array, permute: bool) -> Array:
     """Row order of ``a`` (m x n) under partial pivoting; ``a`` becomes L below and U above.
 
@@ -150,8 +154,10 @@ def _eliminate(a: Array, permute: bool) -> Array:
                 a[j + 1 :, j] /= a[j, j]
                 a[j + 1 :, j + 1 : stop] -= a[j + 1 :, j, None] * a[j, j + 1 : stop]
         if stop < n:
-            unit = np.tril(a[start:stop, start:stop], -1) + np.eye(stop - start, dtype=a.dtype)
-            a[start:stop, stop:] = np.linalg.solve(unit, a[start:stop, stop:])
+            unit = a[start:stop, start:stop]
+            a[start:stop, stop:] = kernels.solve_triangular(
+                unit, a[start:stop, stop:], unitriangular=True
+            )
             a[stop:, stop:] -= kernels.matmul(a[stop:, start:stop], a[start:stop, stop:])
     return order
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad import kernels
 from tilegrad.autograd.op import Op
-from tilegrad.ops import lapack
+from tilegrad.ops import lu
 from tilegrad.ops.arithmetic import add, negative, subtract
 from tilegrad.ops.define import discrete
 from tilegrad.ops.linalg_checks import Array, LinAlgError, chain, matrices, singular, square
@@ -19,18 +19,34 @@ from tilegrad.ops.shape import tril, triu
 
 
 def _inv(a: Any) -> Array:
-    a = square("inv", a)
+    return _known_inv(a, *lu.factor(square("inv", a)))
+
+
+def _known_inv(a: Any, factors: Any, pivots: Any) -> Array:
     try:
-        return lapack.inverse_and_det(a)[0] if a.shape[-1] >= lapack.SMALLEST else np.linalg.inv(a)
+        return lu.inverse(factors, pivots)
     except LinAlgError:
-        raise singular("inv", a) from None
+        raise singular("inv", factors) from None
+
+
+def _inv_vjp(g: Any, out: Any) -> Any:
+    return negative(chain(transpose(out), g, transpose(out)))
+
+
+def _inv_jvp(t: Any, out: Any) -> Any:
+    return negative(chain(out, t, out))
 
 
 #: d(A^-1) = -A^-1 dA A^-1, so <G, d(A^-1)> = -<A^-T G A^-T, dA>
 inv = Op(
-    "inv", _inv, inputs=["a"], promotes="float", batch="stack",
-    vjp={"a": lambda g, out: negative(chain(transpose(out), g, transpose(out)))},
-    jvp={"a": lambda t, out: negative(chain(out, t, out))},
+    "inv", _inv, inputs=["a"], promotes="float", batch="stack", vjp={"a": _inv_vjp},
+    jvp={"a": _inv_jvp},
+)  # fmt: skip
+
+#: The same where the factors of A are known; see :mod:`tilegrad.ops.lu`.
+known_inv = Op(
+    "known_inv", _known_inv, inputs=["a", "factors", "pivots"], batch="stack", vjp={"a": _inv_vjp},
+    jvp={"a": _inv_jvp},
 )  # fmt: skip
 
 # ---- systems -------------------------------------------------------------------------------------
@@ -52,60 +68,87 @@ def _fitting(name: str, a: Array, b: Array) -> None:
         ) from None
 
 
-def _solve(a: Any, b: Any) -> Array:
+def _solve(a: Any, b: Any) -> tuple[Array, Array, Array]:
     a, b = square("solve", a), matrices("solve", b)
     _fitting("solve", a, b)
+    factors, pivots = lu.factor(a)
+    return _known_solve(a, b, factors, pivots), factors, pivots
+
+
+def _known_solve(a: Any, b: Any, factors: Any, pivots: Any, transposed: bool = False) -> Array:
     try:
-        return np.linalg.solve(a, b)
+        return lu.solve(factors, pivots, b, transposed)
     except LinAlgError:
-        raise singular("solve", a) from None
+        raise singular("solve", factors) from None
 
 
-def _solve_vjp(g: Any, a: Any, out: Any, needs: tuple[bool, bool]) -> Any:
-    by_b = solve(transpose(a), g)
-    return negative(bmm(by_b, transpose(out))) if needs[0] else None, by_b
+def _known_solve_vjp(
+    g: Any, a: Any, out: Any, factors: Any, pivots: Any, transposed: bool, needs: tuple[bool, bool]
+) -> Any:
+    by_b = known_solve(a, g, factors, pivots, not transposed)
+    if not needs[0]:
+        return None, by_b
+    return negative(bmm(out, transpose(by_b)) if transposed else bmm(by_b, transpose(out))), by_b
 
 
-#: A X = B: dA X + A dX = dB, so dX = A^-1 (dB - dA X).
-#: <G, dX> = <A^-T G, dB> - <A^-T G X^T, dA>
-solve = Op(
-    "solve", _solve, inputs=["a", "b"], promotes="float", batch="stack",
-    vjp={"a b": _solve_vjp},
-    jvp={"a": lambda t, a, out: negative(solve(a, bmm(t, out))), "b": lambda t, a: solve(a, t)},
+def _known_solve_jvp(
+    t: Any, a: Any, out: Any, factors: Any, pivots: Any, transposed: bool
+) -> Any:
+    right = bmm(transpose(t) if transposed else t, out)
+    return negative(known_solve(a, right, factors, pivots, transposed))
+
+
+#: A X = B, or A^T X = B if ``transposed``, where the factors of A are known; see
+#: :mod:`tilegrad.ops.lu`. dA X + A dX = dB, so dX = A^-1 (dB - dA X), and
+#: <G, dX> = <A^-T G, dB> - <A^-T G X^T, dA>.
+known_solve = Op(
+    "known_solve", _known_solve, inputs=["a", "b", "factors", "pivots"], batch="stack",
+    vjp={"a b": _known_solve_vjp},
+    jvp={
+        "a": _known_solve_jvp,
+        "b": lambda t, a, factors, pivots, transposed: known_solve(
+            a, t, factors, pivots, transposed
+        ),
+    },
 )  # fmt: skip
 
-#: Diagonal blocks of this size go to LAPACK, the rest of a triangular system is products.
-BLOCK = 64
+
+def _solve_vjp(
+    g: Any, a: Any, x: Any, factors: Any, pivots: Any, needs: tuple[bool, bool]
+) -> Any:
+    return _known_solve_vjp(g[0], a, x, factors, pivots, False, needs)
 
 
-def _triangle(a: Array, upper: bool, unitriangular: bool) -> Array:
-    a = np.triu(a) if upper else np.tril(a)
-    if unitriangular:
-        i = np.arange(a.shape[-1])
-        a[..., i, i] = 1.0
-    return a
+#: X with A X = B, and the factors of A.
+solve_and_factors = Op(
+    "solve", _solve, inputs=["a", "b"], promotes="float", batch="stack",
+    outputs=["x", "factors", "pivots"], vjp={"a b": _solve_vjp},
+    jvp={
+        "a": lambda t, a, x, factors, pivots: (
+            _known_solve_jvp(t, a, x, factors, pivots, False), None, None
+        ),
+        "b": lambda t, a, factors, pivots: (known_solve(a, t, factors, pivots), None, None),
+    },
+)  # fmt: skip
+
+
+def solve(a: Any, b: Any) -> Any:
+    """X with ``a X = b``."""
+    return solve_and_factors(a, b)[0]
+
+
+# ---- triangular systems --------------------------------------------------------------------------
 
 
 def _solve_triangular(a: Any, b: Any, upper: bool, unitriangular: bool = False) -> Array:
     a, b = square("solve_triangular", a), matrices("solve_triangular", b)
     _fitting("solve_triangular", a, b)
-    n = a.shape[-1]
-    a = _triangle(a, upper, unitriangular)
-    if not np.diagonal(a, axis1=-2, axis2=-1).all():
+    if not unitriangular and not np.diagonal(a, axis1=-2, axis2=-1).all():
         raise singular("solve_triangular", a)
-    if n <= BLOCK:
-        return np.linalg.solve(a, b)
-    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:])
-    x = np.array(np.broadcast_to(b, shape), dtype=np.result_type(a, b))
-    starts = range(0, n, BLOCK)
-    for start in reversed(starts) if upper else starts:
-        rows = slice(start, min(start + BLOCK, n))
-        done = slice(rows.stop, n) if upper else slice(0, start)
-        right = x[..., rows, :]
-        if done.stop > done.start:
-            right = right - kernels.matmul(a[..., rows, done], x[..., done, :])
-        x[..., rows, :] = np.linalg.solve(a[..., rows, rows], right)
-    return x
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a = np.broadcast_to(a, stack + a.shape[-2:])
+    b = np.broadcast_to(b, stack + b.shape[-2:])
+    return kernels.solve_triangular(a, b, upper=upper, unitriangular=unitriangular)
 
 
 def _within(x: Any, upper: bool, unitriangular: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import kernels
-from tilegrad.ops.arithmetic import multiply, quotient, subtract
+from tilegrad.ops.arithmetic import absorb, multiply, quotient, subtract
 from tilegrad.ops.define import discrete, elementwise, vanish
 from tilegrad.ops.exponential import log
 from tilegrad.ops.selection import where
@@ -30,15 +30,15 @@ def _power_by_base(g: Any, x: Any, y: Any) -> Any:
         if y == 0:
             return vanish(g)
         if y < 1:  # x^(y-1) is infinite at 0
-            return quotient(multiply(g, y), power(x, 1 - y))
-        return multiply(g, multiply(power(x, y - 1), y))
+            return quotient(absorb(g, y), power(x, 1 - y))
+        return absorb(g, multiply(power(x, y - 1), y))
     slope = multiply(y, power(x, subtract(y, 1.0)))
-    return multiply(g, where(_constant_power(x, y), 0.0, slope))
+    return absorb(g, where(_constant_power(x, y), 0.0, slope))
 
 
 def _power_by_exponent(g: Any, x: Any, y: Any, out: Any) -> Any:
     # log 1 = 0 stands in at a zero base, so that no derivative sees log 0
-    return multiply(g, multiply(out, log(where(_zero_base(x, y), 1.0, x))))
+    return absorb(g, multiply(out, log(where(_zero_base(x, y), 1.0, x))))
 
 
 #: d(x^y) = y x^(y-1) dx + x^y log x dy

@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad import kernels
 from tilegrad.autograd.op import Op
-from tilegrad.ops.arithmetic import divide, multiply
+from tilegrad.ops.arithmetic import absorb, quotient
 from tilegrad.ops.define import discrete, elementwise
 from tilegrad.ops.exponential import log
 
@@ -40,14 +40,14 @@ preference = discrete("preference", _preference, "x y")
 
 maximum = elementwise(
     "maximum", kernels.maximum, "x y", promotes=True,
-    x=lambda g, x, y: multiply(g, preference(x, y)),
-    y=lambda g, x, y: multiply(g, preference(y, x)),
+    x=lambda g, x, y: absorb(g, preference(x, y)),
+    y=lambda g, x, y: absorb(g, preference(y, x)),
 )  # fmt: skip
 
 minimum = elementwise(
     "minimum", kernels.minimum, "x y", promotes=True,
-    x=lambda g, x, y: multiply(g, preference(y, x)),
-    y=lambda g, x, y: multiply(g, preference(x, y)),
+    x=lambda g, x, y: absorb(g, preference(y, x)),
+    y=lambda g, x, y: absorb(g, preference(x, y)),
 )  # fmt: skip
 
 #: Where the first of two is taken by fmax and fmin, which pass over NaN.
@@ -120,8 +120,8 @@ def _xlogy(x: Any, y: Any) -> Any:
 #: x log y, 0 at x = 0.
 xlogy = elementwise(
     "xlogy", lambda x, y: np.asarray(_xlogy(x, y), np.result_type(x, y)), "x y",
-    x=lambda g, x, y: multiply(g, log(where(_logless(x, y), 1.0, y))),
-    y=lambda g, x, y: multiply(g, divide(x, y)),
+    x=lambda g, x, y: absorb(g, log(where(_logless(x, y), 1.0, y))),
+    y=lambda g, x, y: absorb(g, quotient(x, y)),
 )  # fmt: skip
 
 #: Where x log y is 0 for the sake of x = 0 although y has no logarithm.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import kernels
-from tilegrad.ops.arithmetic import multiply, square
+from tilegrad.ops.arithmetic import absorb, multiply, square
 from tilegrad.ops.define import discrete, elementwise
 from tilegrad.ops.exponential import exp
 
@@ -30,7 +30,7 @@ def _lgamma(x: Any) -> Any:
     return np.asarray(np.frompyfunc(_log_gamma, 1, 1)(x)).astype(x.dtype)
 
 
-lgamma = elementwise("lgamma", _lgamma, "x", x=lambda g, x: multiply(g, polygamma(x, 0)))
+lgamma = elementwise("lgamma", _lgamma, "x", x=lambda g, x: absorb(g, polygamma(x, 0)))
 
 
 def _far_polygamma(z: Any, n: int) -> Any:
@@ -75,7 +75,7 @@ def _polygamma(x: Any, n: int = 0) -> Any:
 
 #: The (n+1)-th derivative of log-gamma: digamma for n = 0.
 polygamma = elementwise(
-    "polygamma", _polygamma, "x", x=lambda g, x, n: multiply(g, polygamma(x, n + 1))
+    "polygamma", _polygamma, "x", x=lambda g, x, n: absorb(g, polygamma(x, n + 1))
 )
 
 
@@ -99,7 +99,7 @@ def _erfinv(x: Any) -> Any:
 #: d erfinv = sqrt(pi) / 2 e^(y^2) dx
 erfinv = elementwise(
     "erfinv", _erfinv, "x",
-    x=lambda g, out: multiply(g, multiply(exp(square(out)), math.sqrt(math.pi) / 2)),
+    x=lambda g, out: absorb(g, multiply(exp(square(out)), math.sqrt(math.pi) / 2)),
 )  # fmt: skip
 
 nextafter = discrete("nextafter", lambda x, y: np.asarray(np.nextafter(x, y)), "x y")

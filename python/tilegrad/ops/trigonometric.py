@@ -8,14 +8,23 @@ from typing import Any
 import numpy as np
 
 from tilegrad import kernels
-from tilegrad.ops.arithmetic import add, divide, multiply, negative, quotient, square, subtract
+from tilegrad.ops.arithmetic import (
+    absorb,
+    add,
+    divide,
+    multiply,
+    negative,
+    quotient,
+    square,
+    subtract,
+)
 from tilegrad.ops.define import elementwise
 from tilegrad.ops.exponential import rsqrt, sqrt
 from tilegrad.ops.selection import unless_zero
 
-sin = elementwise("sin", kernels.sin, "x", x=lambda g, x: multiply(g, cos(x)))
-cos = elementwise("cos", kernels.cos, "x", x=lambda g, x: negative(multiply(g, sin(x))))
-tan = elementwise("tan", kernels.tan, "x", x=lambda g, out: multiply(g, add(square(out), 1.0)))
+sin = elementwise("sin", kernels.sin, "x", x=lambda g, x: absorb(g, cos(x)))
+cos = elementwise("cos", kernels.cos, "x", x=lambda g, x: negative(absorb(g, sin(x))))
+tan = elementwise("tan", kernels.tan, "x", x=lambda g, out: absorb(g, add(square(out), 1.0)))
 
 
 def _one_minus_square(x: Any) -> Any:
@@ -33,11 +42,11 @@ acos = elementwise(
 )  # fmt: skip
 atan = elementwise("atan", kernels.atan, "x", x=lambda g, x: divide(g, add(square(x), 1.0)))
 
-sinh = elementwise("sinh", kernels.sinh, "x", x=lambda g, x: multiply(g, cosh(x)))
-cosh = elementwise("cosh", kernels.cosh, "x", x=lambda g, x: multiply(g, sinh(x)))
+sinh = elementwise("sinh", kernels.sinh, "x", x=lambda g, x: absorb(g, cosh(x)))
+cosh = elementwise("cosh", kernels.cosh, "x", x=lambda g, x: absorb(g, sinh(x)))
 asinh = elementwise(
     "asinh", kernels.asinh, "x",
-    x=lambda g, x: multiply(g, rsqrt(add(square(x), 1.0))),
+    x=lambda g, x: absorb(g, rsqrt(add(square(x), 1.0))),
 )  # fmt: skip
 acosh = elementwise(
     "acosh", kernels.acosh, "x",
@@ -54,15 +63,15 @@ def _norm_square(x: Any, y: Any) -> Any:
 #: The angle of the point (y, x); at the origin the subgradient is 0.
 atan2 = elementwise(
     "atan2", kernels.atan2, "x y",
-    x=lambda g, x, y: multiply(g, divide(y, _norm_square(x, y))),
-    y=lambda g, x, y: negative(multiply(g, divide(x, _norm_square(x, y)))),
+    x=lambda g, x, y: absorb(g, divide(y, _norm_square(x, y))),
+    y=lambda g, x, y: negative(absorb(g, divide(x, _norm_square(x, y)))),
 )  # fmt: skip
 
 #: The length of (x, y); at the origin the subgradient is 0.
 hypot = elementwise(
     "hypot", kernels.hypot, "x y",
-    x=lambda g, x, out: multiply(g, divide(x, unless_zero(out))),
-    y=lambda g, y, out: multiply(g, divide(y, unless_zero(out))),
+    x=lambda g, x, out: absorb(g, divide(x, unless_zero(out))),
+    y=lambda g, y, out: absorb(g, divide(y, unless_zero(out))),
 )  # fmt: skip
 
 
@@ -73,7 +82,7 @@ def _sinc(x: Any) -> Any:
 #: sin(pi x) / (pi x); the derivative (cos(pi x) - sinc x) / x is 0 at 0.
 sinc = elementwise(
     "sinc", _sinc, "x",
-    x=lambda g, x, out: multiply(
+    x=lambda g, x, out: absorb(
         g, divide(subtract(cos(multiply(x, math.pi)), out), unless_zero(x))
     ),
 )  # fmt: skip
