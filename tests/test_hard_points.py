@@ -43,6 +43,62 @@ def test_branch_not_taken_gives_no_nan(name: str):
                                equal_nan=True)  # fmt: skip
 
 
+#: Functions that are constant at 0 by a branch, with their derivatives elsewhere.
+BY_BRANCH = {
+    "quotient": (lambda x: tg.where(x != 0, 3.0 / x, 0.0), lambda x: (-3 / x**2, 6 / x**3)),
+    "entropy": (lambda x: tg.where(x > 0, x * tg.log(x), 0.0), lambda x: (np.log(x) + 1, 1 / x)),
+    "xlogy": (lambda x: tg.where(x > 0, tg.xlogy(x, x), 0.0), lambda x: (np.log(x) + 1, 1 / x)),
+    "sinc": (lambda x: tg.where(x != 0, tg.sin(x) / x, 1.0),
+             lambda x: (np.cos(x) / x - np.sin(x) / x**2,
+                        -np.sin(x) / x - 2 * np.cos(x) / x**2 + 2 * np.sin(x) / x**3)),
+    "oscillation": (lambda x: tg.where(x != 0, x * tg.sin(1 / x), 0.0),
+                    lambda x: (np.sin(1 / x) - np.cos(1 / x) / x, -np.sin(1 / x) / x**3)),
+    "bump": (lambda x: tg.where(x > 0, tg.exp(-1 / x), 0.0),
+             lambda x: (np.exp(-1 / x) / x**2, np.exp(-1 / x) * (1 / x**4 - 2 / x**3))),
+    "root": (lambda x: tg.where(x > 0, x**0.5, 0.0), lambda x: (0.5 / x**0.5, -0.25 / x**1.5)),
+    "square of log": (lambda x: tg.where(x > 0, tg.log(x) ** 2, 0.0),
+                      lambda x: (2 * np.log(x) / x, (2 - 2 * np.log(x)) / x**2)),
+    "masked": (lambda x: (x.log() * x).masked_fill(x <= 0, 0.0),
+               lambda x: (np.log(x) + 1, 1 / x)),
+    "twice": (lambda x: tg.where(x != 0, 1 / (1 / x), 0.0), lambda x: (1 + 0 * x, 0 * x)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_BRANCH)
+def test_branch_not_taken_to_second_order_in_every_mode(name: str):
+    function, derivatives = BY_BRANCH[name]
+    x, ones = tg.tensor(np.array([0.0, 0.7, -0.0])), tg.tensor(np.ones(3))
+
+    def total(x: Any) -> Any:
+        return function(x).sum()
+
+    def along(f: Any) -> Any:
+        return lambda x: tg.func.jvp(f, (x,), (ones,))[1]
+
+    first, second = derivatives(0.7)
+    leaf = tg.tensor(x.numpy(), requires_grad=True)
+    (g,) = tg.autograd.grad(total(leaf), leaf, create_graph=True)
+    (h,) = tg.autograd.grad(g.sum(), leaf, allow_unused=True, materialize_grads=True)
+    found = {
+        "reverse": (g.detach(), first), "forward": (along(function)(x), first),
+        "reverse over reverse": (h, second), "forward over reverse": (
+            along(tg.func.grad(total))(x), second),
+        "forward over forward": (along(along(function))(x), second),
+        "reverse over forward": (
+            tg.func.grad(lambda x: along(function)(x).sum())(x), second),
+        "Hessian": (tg.func.hessian(total)(x).diagonal(), second),
+    }  # fmt: skip
+    for mode, (value, expected) in found.items():
+        np.testing.assert_allclose(value.numpy(), [0, expected, 0], rtol=1e-12, atol=1e-14,
+                                   err_msg=mode)  # fmt: skip
+
+
+def test_xlogy_at_zero():
+    x, y = gradient(tg.xlogy, [0.0, 0.0, 0.0, 2.0], [0.0, 2.0, -1.0, 0.5])
+    np.testing.assert_allclose(x, [0, np.log(2), 0, np.log(0.5)])
+    np.testing.assert_allclose(y, [0, 0, 0, 4])
+
+
 def test_guarded_division_keeps_second_derivatives():
     """(x / y - 2)^2 at its minimum: the gradient is 0, the Hessian is not."""
     x = tg.tensor(np.array(6.0), requires_grad=True)

@@ -12,6 +12,7 @@ from tilegrad.calculus.expansion import (
 )
 from tilegrad.calculus.identity_table import CheckedIdentity, Identities, identities
 from tilegrad.calculus.jacobian import hessian_diag, jacobian
+from tilegrad.calculus.kronecker import Kronecker
 from tilegrad.calculus.matrices import (
     commutation_matrix,
     duplication_matrix,
@@ -25,7 +26,7 @@ from tilegrad.calculus.matrices import (
     vech,
 )
 from tilegrad.calculus.scores import opg_covariance, scores
-from tilegrad.calculus.structures import Dense, Diagonal, Identity, Jacobian, Kronecker
+from tilegrad.calculus.structures import Dense, Diagonal, Identity, Jacobian, Sum
 from tilegrad.calculus.symmetric import grad
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Identity",
     "Jacobian",
     "Kronecker",
+    "Sum",
     "TangentPlane",
     "Taylor",
     "commutation_matrix",

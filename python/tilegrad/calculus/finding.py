@@ -1,9 +1,9 @@
 """The structure of a Jacobian, read off the recorded operations without building any array.
 
 Every operation has a local Jacobian by each input: elementwise ones a diagonal, reshapes an
-identity, ``A @ X`` and ``X @ B`` Kronecker products with an identity. From the result back to the
-variable they are multiplied along paths and added where paths meet. Where an operation has no
-structure that composes, the whole Jacobian is dense.
+identity, ``A @ X`` and ``X @ B`` Kronecker products with an identity, ``X.T`` the commutation
+matrix. From the result back to the variable they are multiplied along paths and added where paths
+meet. Where an operation has no structure that composes, the whole Jacobian is dense.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 from tilegrad.autograd import engine, rules
 from tilegrad.autograd.node import Node, Output
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.calculus.kronecker import Kronecker, simplified
 from tilegrad.calculus.layouts import size_of
-from tilegrad.calculus.structures import Dense, Diagonal, Identity, Jacobian, Kronecker
+from tilegrad.calculus.structures import Dense, Diagonal, Identity, Jacobian, Sum, total
 
 #: Operations that keep entries and their order.
 _KEEPING = frozenset({"alias", "cast", "copy", "expand", "reshape", "sum_to"})
@@ -34,7 +35,7 @@ def find(output: Tensor, variable: Tensor) -> Jacobian | None:
         if accumulated is None:
             continue
         if node is target:
-            return simplified(accumulated)
+            return _worth_keeping(accumulated)
         for position, edge in enumerate(node.edges):
             if edge is None:
                 continue
@@ -43,26 +44,24 @@ def find(output: Tensor, variable: Tensor) -> Jacobian | None:
             local = local_structure(node, position)
             if local is None:
                 return None
-            product = accumulated @ local
-            if isinstance(product, Dense):
+            product = accumulated._composed(local)
+            if product is None or isinstance(product, Dense):
                 return None
             if isinstance(edge, Node):
                 before = found.get(edge)
-                total = product if before is None else before + product
-                if isinstance(total, Dense):
+                summed = product if before is None else total([before, product])
+                if summed is None:
                     return None
-                found[edge] = total
+                found[edge] = summed
     return None
 
 
-def simplified(jacobian: Jacobian) -> Jacobian:
-    """A Kronecker product with a number is a matrix."""
-    if not isinstance(jacobian, Kronecker) or 1 not in (
-        size_of(jacobian.A.shape),
-        size_of(jacobian.B.shape),
-    ):
-        return jacobian
-    return Dense(jacobian.to_dense(), jacobian.output_shape)
+def _worth_keeping(jacobian: Jacobian) -> Jacobian | None:
+    """None for a sum with a Kronecker product with a number, which is a matrix, among its terms."""
+    terms = jacobian.terms if isinstance(jacobian, Sum) else ()
+    if any(isinstance(term, Kronecker) and term.is_matrix for term in terms):
+        return None
+    return simplified(jacobian)
 
 
 def local_structure(node: Node, position: int) -> Jacobian | None:
@@ -74,6 +73,9 @@ def local_structure(node: Node, position: int) -> Jacobian | None:
         if size_of(edge.shape) == size_of(node.shape):
             return Identity(edge.shape, node.shape, node.dtype)
         return None
+    if op.name == "permute" and len(node.shape) == 2:
+        m, n = node.shape
+        return Kronecker(m, n, (m, n), edge.shape, commuted=True, dtype=node.dtype)
     if op.name == "bmm" and len(node.shape) == 2:
         return _product(node, position)
     if getattr(op, "jvp_kind", None) != "elementwise":
@@ -106,5 +108,5 @@ def _product(node: Node, position: int) -> Jacobian | None:
     if array.ndim != 2:
         return None
     if position == 0:
-        return Kronecker(np.eye(m, dtype=node.dtype), array.T, node.shape, edge.shape)
-    return Kronecker(array, np.eye(n, dtype=node.dtype), node.shape, edge.shape)
+        return Kronecker(m, array.T, node.shape, edge.shape)
+    return Kronecker(array, n, node.shape, edge.shape)

@@ -7,7 +7,8 @@ A Jacobian maps changes of an argument of shape ``input_shape`` to changes of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tilegrad.autograd.tensor import Array, Tensor
 from tilegrad.calculus import layouts
 from tilegrad.calculus.layouts import Shape, size_of
 from tilegrad.ops.arithmetic import add, multiply
-from tilegrad.ops.products import matmul, transpose
+from tilegrad.ops.products import matmul
 from tilegrad.ops.shape import permute, reshape
 
 
@@ -31,7 +32,8 @@ class Jacobian:
     Attributes:
         output_shape: shape of the result.
         input_shape: shape of the argument.
-        structure: ``"dense"``, ``"diagonal"``, ``"identity"`` or ``"kronecker"``.
+        structure: ``"dense"``, ``"diagonal"``, ``"identity"``, ``"kronecker"``, ``"commuted
+            kronecker"``, ``"commutation"``, or several of them with `` + `` between.
     """
 
     structure = "dense"
@@ -51,6 +53,10 @@ class Jacobian:
         raise NotImplementedError
 
     def _transposed(self) -> Jacobian:
+        raise NotImplementedError
+
+    def _scaled(self, scale: float, output_shape: Shape, input_shape: Shape) -> Jacobian:
+        """``scale`` times the map, between results and arguments of other shapes."""
         raise NotImplementedError
 
     def to_dense(self) -> Tensor:
@@ -96,8 +102,9 @@ class Jacobian:
                 f"chain rule: the outer function takes {self.input_shape}, the inner one gives "
                 f"{inner.output_shape}"
             )
-        if isinstance(inner, Identity):
-            return reshaped(self, self.output_shape, inner.input_shape)
+        found = self._composed(inner)
+        if found is not None:
+            return found
         flat = matmul(self.flat(), inner.flat())
         return Dense(reshape(flat, self.output_shape + inner.input_shape), self.output_shape)
 
@@ -106,7 +113,27 @@ class Jacobian:
             return NotImplemented
         if self.shape != other.shape or self.output_shape != other.output_shape:
             raise ValueError(f"sum of Jacobians of shapes {self.shape} and {other.shape}")
+        found = total([self, other])
+        if found is not None:
+            return found
         return Dense(add(self.to_dense(), other.to_dense()), self.output_shape)
+
+    # ---- what keeps a structure; None where nothing does ---------------------------------------
+    def _composed(self, inner: Jacobian) -> Jacobian | None:
+        """The product with ``inner``, whose shapes fit."""
+        if isinstance(inner, Identity):
+            return self._reshaped(self.output_shape, inner.input_shape)
+        if isinstance(inner, Sum):
+            return _sum_of([self._composed(term) for term in inner.terms])
+        return None
+
+    def _merged(self, other: Jacobian) -> Jacobian | None:
+        """The sum with ``other``, of the same shapes, as one structure."""
+        return None
+
+    def _reshaped(self, output_shape: Shape, input_shape: Shape) -> Jacobian:
+        """The same map between results and arguments of other shapes (row by row)."""
+        return Dense(reshape(self.to_dense(), output_shape + input_shape), output_shape)
 
     # ---- as an array -------------------------------------------------------------------------
     def tensor(self) -> Tensor:
@@ -242,21 +269,20 @@ class Diagonal(Jacobian):
     def _transposed(self) -> Jacobian:
         return Diagonal(self.entries, self.input_shape, self.output_shape)
 
-    def _after(self, inner: Jacobian) -> Jacobian:
-        self._check_chain(inner)
+    def _composed(self, inner: Jacobian) -> Jacobian | None:
         if isinstance(inner, Diagonal):
             entries = multiply(self.diagonal, inner.diagonal)
             return Diagonal(entries, self.output_shape, inner.input_shape)
-        if isinstance(inner, Identity):
-            return Diagonal(self.entries, self.output_shape, inner.input_shape)
         scale = self._constant()
-        if isinstance(inner, Kronecker) and scale is not None:
+        if scale is not None and not isinstance(inner, (Dense, Identity, Sum)):
             return inner._scaled(scale, self.output_shape, inner.input_shape)
-        return super()._after(inner)
+        return super()._composed(inner)
 
-    def _check_chain(self, inner: Jacobian) -> None:
-        if self.input_shape != inner.output_shape:
-            Jacobian._after(self, inner)
+    def _scaled(self, scale: float, output_shape: Shape, input_shape: Shape) -> Jacobian:
+        return Diagonal(multiply(self.entries, scale), output_shape, input_shape)
+
+    def _reshaped(self, output_shape: Shape, input_shape: Shape) -> Jacobian:
+        return Diagonal(self.entries, output_shape, input_shape)
 
     def _constant(self) -> float | None:
         """The entry that all are equal to, if there is one."""
@@ -266,12 +292,12 @@ class Diagonal(Jacobian):
         first = array.flat[0]
         return float(first) if bool(np.all(array == first)) else None
 
-    def __add__(self, other: Any) -> Jacobian:
-        if isinstance(other, Identity) and self.shape == other.shape:
+    def _merged(self, other: Jacobian) -> Jacobian | None:
+        if isinstance(other, Identity):
             other = other._as_diagonal()
-        if isinstance(other, Diagonal) and self.shape == other.shape:
-            return Diagonal(add(self.diagonal, other.diagonal), self.output_shape, self.input_shape)
-        return super().__add__(other)
+        if not isinstance(other, Diagonal):
+            return None
+        return Diagonal(add(self.diagonal, other.diagonal), self.output_shape, self.input_shape)
 
 
 class Identity(Jacobian):
@@ -300,115 +326,78 @@ class Identity(Jacobian):
         ones = np.ones(size_of(self.input_shape), self.dtype)
         return Diagonal(ones, self.output_shape, self.input_shape)
 
-    def _after(self, inner: Jacobian) -> Jacobian:
-        if self.input_shape != inner.output_shape:
-            return super()._after(inner)
-        return reshaped(inner, self.output_shape, inner.input_shape)
+    def _composed(self, inner: Jacobian) -> Jacobian | None:
+        return inner._reshaped(self.output_shape, inner.input_shape)
 
-    def __add__(self, other: Any) -> Jacobian:
-        total: Jacobian = self._as_diagonal() + other
-        return total
+    def _merged(self, other: Jacobian) -> Jacobian | None:
+        return self._as_diagonal()._merged(other)
+
+    def _reshaped(self, output_shape: Shape, input_shape: Shape) -> Jacobian:
+        return Identity(input_shape, output_shape, self.dtype)
 
 
-class Kronecker(Jacobian):
-    """``kron(A, B)``, never multiplied out: ``X -> A X B^T`` on matrices, row by row.
+class Sum(Jacobian):
+    """The sum of several structured Jacobians, of which none is multiplied out.
 
-    Args:
-        A, B: the factors; None for an identity that fits the shapes.
-        output_shape, input_shape: by default rows (m of A times m of B) and columns alike.
-
-    >>> import numpy as np
-    >>> A, B, X = np.ones((2, 3)), np.eye(4), np.ones((3, 4))
-    >>> (Kronecker(A, B, (2, 4), (3, 4)) @ X).numpy()
-    array([[3., 3., 3., 3.],
-           [3., 3., 3., 3.]])
+    >>> import numpy as np, tilegrad as tg
+    >>> X = tg.tensor(np.arange(6.0).reshape(3, 2))
+    >>> J = tg.calculus.jacobian(lambda X: X.T @ X, X)  # dX^T X + X^T dX
+    >>> J.structure
+    'commuted kronecker + kronecker'
     """
 
-    structure = "kronecker"
-
-    def __init__(
-        self,
-        A: Any,
-        B: Any,
-        output_shape: Shape | None = None,
-        input_shape: Shape | None = None,
-    ) -> None:
-        self.A, self.B = tensor(A), tensor(B)
-        if self.A.ndim != 2 or self.B.ndim != 2:
-            raise ValueError(
-                f"Kronecker: factors of shapes {self.A.shape} and {self.B.shape}; both must be "
-                "matrices"
-            )
-        rows = self.A.shape[0] * self.B.shape[0]
-        columns = self.A.shape[1] * self.B.shape[1]
+    def __init__(self, terms: Sequence[Jacobian]) -> None:
+        self.terms = tuple(terms)
+        first = self.terms[0]
         super().__init__(
-            (rows,) if output_shape is None else output_shape,
-            (columns,) if input_shape is None else input_shape,
-            np.result_type(self.A.dtype, self.B.dtype),
+            first.output_shape, first.input_shape, np.result_type(*(t.dtype for t in self.terms))
         )
-        if size_of(self.output_shape) != rows or size_of(self.input_shape) != columns:
-            raise ValueError(
-                f"Kronecker: kron of {self.A.shape} and {self.B.shape} is {rows} x {columns}, "
-                f"which does not fit the shapes {self.output_shape} and {self.input_shape}"
-            )
+
+    @property
+    def structure(self) -> str:  # type: ignore[override]
+        """The structures of the terms."""
+        return " + ".join(sorted(term.structure for term in self.terms))
 
     def _apply(self, v: Tensor) -> Tensor:
-        # (A kron B) vec_r(X) = vec_r(A X B^T), for every column of v at once
-        (p, q), count = (self.A.shape[1], self.B.shape[1]), v.shape[1]
-        left = matmul(self.A, reshape(v, (p, q * count)))
-        left = permute(reshape(left, (self.A.shape[0], q, count)), (0, 2, 1))
-        both = permute(matmul(left, transpose(self.B)), (0, 2, 1))
-        return reshape(both, (size_of(self.output_shape), count))  # type: ignore[no-any-return]
+        return reduce(add, [term._apply(v) for term in self.terms])
 
     def to_dense(self) -> Tensor:
         """All partial derivatives, of shape ``output_shape + input_shape``."""
-        (m, p), (n, q) = self.A.shape, self.B.shape
-        product = multiply(reshape(self.A, (m, 1, p, 1)), reshape(self.B, (1, n, 1, q)))
-        return reshape(product, self.shape)  # type: ignore[no-any-return]
+        return reduce(add, [term.to_dense() for term in self.terms])
 
     def _transposed(self) -> Jacobian:
-        return Kronecker(transpose(self.A), transpose(self.B), self.input_shape, self.output_shape)
+        return Sum([term._transposed() for term in self.terms])
 
-    def _scaled(self, scale: float, output_shape: Shape, input_shape: Shape) -> Jacobian:
-        return Kronecker(multiply(self.A, scale), self.B, output_shape, input_shape)
+    def _composed(self, inner: Jacobian) -> Jacobian | None:
+        return _sum_of([term._composed(inner) for term in self.terms])
 
-    def _after(self, inner: Jacobian) -> Jacobian:
-        if self.input_shape != inner.output_shape:
-            return super()._after(inner)
-        shapes = self.output_shape, inner.input_shape
-        if isinstance(inner, Identity):
-            return Kronecker(self.A, self.B, *shapes)
-        scale = inner._constant() if isinstance(inner, Diagonal) else None
-        if scale is not None:
-            return self._scaled(scale, *shapes)
-        fits = isinstance(inner, Kronecker) and (
-            self.A.shape[1] == inner.A.shape[0] and self.B.shape[1] == inner.B.shape[0]
-        )
-        if isinstance(inner, Kronecker) and fits:
-            return Kronecker(matmul(self.A, inner.A), matmul(self.B, inner.B), *shapes)
-        return super()._after(inner)
-
-    def __add__(self, other: Any) -> Jacobian:
-        if isinstance(other, Kronecker) and self.shape == other.shape:
-            # kron is linear in each factor: with one of them shared the sum is a kron again
-            shapes = self.output_shape, self.input_shape
-            if _same(self.A, other.A):
-                return Kronecker(self.A, add(self.B, other.B), *shapes)
-            if _same(self.B, other.B):
-                return Kronecker(add(self.A, other.A), self.B, *shapes)
-        return super().__add__(other)
+    def _reshaped(self, output_shape: Shape, input_shape: Shape) -> Jacobian:
+        return Sum([term._reshaped(output_shape, input_shape) for term in self.terms])
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and bool(np.array_equal(a._array, b._array))
+#: Beyond this many terms a sum is no simpler than the dense array.
+MAX_TERMS = 4
 
 
-def reshaped(jacobian: Jacobian, output_shape: Shape, input_shape: Shape) -> Jacobian:
-    """The same map between results and arguments of other shapes (row by row)."""
-    if isinstance(jacobian, Identity):
-        return Identity(input_shape, output_shape, jacobian.dtype)
-    if isinstance(jacobian, Diagonal):
-        return Diagonal(jacobian.entries, output_shape, input_shape)
-    if isinstance(jacobian, Kronecker):
-        return Kronecker(jacobian.A, jacobian.B, output_shape, input_shape)
-    return Dense(reshape(jacobian.to_dense(), output_shape + input_shape), output_shape)
+def total(parts: Sequence[Jacobian]) -> Jacobian | None:
+    """The sum of Jacobians of the same shapes, None where one is dense or too many remain."""
+    terms: list[Jacobian] = []
+    for part in parts:
+        for new in part.terms if isinstance(part, Sum) else (part,):
+            if isinstance(new, Dense):
+                return None
+            for i, old in enumerate(terms):
+                merged = old._merged(new) or new._merged(old)
+                if merged is not None:
+                    terms[i] = merged
+                    break
+            else:
+                terms.append(new)
+    if len(terms) > MAX_TERMS:
+        return None
+    return terms[0] if len(terms) == 1 else Sum(terms)
+
+
+def _sum_of(parts: Sequence[Jacobian | None]) -> Jacobian | None:
+    found = [part for part in parts if part is not None]
+    return total(found) if len(found) == len(parts) else None

@@ -12,7 +12,8 @@ import numpy as np
 from tilegrad.autograd import engine
 from tilegrad.autograd.modes import enable_grad
 from tilegrad.autograd.tensor import Array, edge_of
-from tilegrad.calculus.finding import local_structure, simplified
+from tilegrad.calculus.finding import local_structure
+from tilegrad.calculus.kronecker import simplified
 from tilegrad.explanation import algebra
 from tilegrad.explanation.convert import Converter, NoMatrixFormError, as_matrix, matrix_shape
 from tilegrad.explanation.trace import Step, Symbol, step_of, steps_to, variable
