@@ -35,10 +35,10 @@ class Case:
     inputs: tuple[Draw, ...]
     attrs: dict[str, Any] = field(default_factory=dict)
     rtol: float = 1e-12
-    #: Further inputs, computed from the arrays of the others and constant beside them.
-    derived: Callable[..., tuple[Any, ...]] | None = None
     #: Inputs drawn where second derivatives by central differences are trustworthy.
     second_order: bool = True
+    #: Further inputs, computed from the arrays of the others and constant beside them.
+    derived: Callable[..., tuple[Any, ...]] | None = None
 
     def draw(self, seed: int = 0) -> list[Any]:
         """Fresh inputs."""
