@@ -70,10 +70,11 @@ ROWS = [row for row in CASES if _floats(tuple(row.draw()))]
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_batched_form(row):
-    everywhere = _floats(_members(row)[0])
-    choices = [everywhere]
-    if len(everywhere) > 1:
-        choices += [[i] for i in everywhere]
+    own = _floats(tuple(row.draw()))
+    derived = _floats(_members(row)[0])[len(own) :]  # from the first input, with which they go
+    choices = [own + derived]
+    if len(own) > 1:
+        choices += [[i, *derived] if i == 0 else [i] for i in own]
     for batched in choices:
         _compare(row, batched)
 

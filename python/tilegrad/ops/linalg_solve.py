@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad import kernels
+from tilegrad.autograd.batching import batch_shape, lift
 from tilegrad.autograd.op import Op
 from tilegrad.ops import lu
 from tilegrad.ops.arithmetic import add, negative, subtract
@@ -119,9 +120,25 @@ def _solve_vjp(
     return _known_solve_vjp(g[0], a, x, factors, pivots, False, needs)
 
 
+def _batched_solve(forward: Any, operands: Any, attrs: Any, depth: int) -> tuple[Array, ...]:
+    """Under vmap: the factors take on the batch of the right sides, which A may not have."""
+    a, b = operands
+    ndim, sizes = max(a.ndim(depth), b.ndim(depth)), batch_shape(operands, depth)
+    x, *parts = forward(lift(a, ndim, depth), lift(b, ndim, depth), **attrs)
+    member = np.shape(a.array)[depth if a.batched else 0 :]
+    own = np.shape(a.array)[: depth if a.batched else 0]
+    return x, *(
+        np.broadcast_to(
+            part.reshape((*own, *member[:-2], *part.shape[-2:])),
+            (*sizes, *member[:-2], *part.shape[-2:]),
+        )
+        for part in parts
+    )
+
+
 #: X with A X = B, and the factors of A.
 solve_and_factors = Op(
-    "solve", _solve, inputs=["a", "b"], promotes="float", batch="stack",
+    "solve", _solve, inputs=["a", "b"], promotes="float", batch=_batched_solve,
     outputs=["x", "factors", "pivots"], vjp={"a b": _solve_vjp},
     jvp={
         "a": lambda t, a, x, factors, pivots: (

@@ -37,20 +37,27 @@ def _diagonal(bits: Array) -> Array:
     return np.diagonal(_numbers(bits), axis1=-2, axis2=-1)
 
 
+def _spread(stack: tuple[int, ...], bits: Array, pivots: Array) -> tuple[Array, Array]:
+    """The factors as numbers, and pivots (..., n), for every member of ``stack``."""
+    pivots = pivots[..., 0, :]
+    if bits.shape[:-2] != stack:
+        bits = np.broadcast_to(bits, stack + bits.shape[-2:])
+    if pivots.shape[:-1] != stack:
+        pivots = np.broadcast_to(pivots, stack + pivots.shape[-1:])
+    return _numbers(np.ascontiguousarray(bits)), np.ascontiguousarray(pivots)
+
+
 def solve(bits: Array, pivots: Array, b: Array, transposed: bool = False) -> Array:
     """``A^-1 b``, or ``A^-T b`` if ``transposed``; stacks broadcast.
 
     Raises:
         LinAlgError: a pivot is 0.
     """
-    factors, rows = _numbers(bits), pivots[..., 0, :]
-    if factors.shape[:-2] != b.shape[:-2]:
-        stack = np.broadcast_shapes(factors.shape[:-2], b.shape[:-2])
-        factors = np.ascontiguousarray(np.broadcast_to(factors, stack + factors.shape[-2:]))
-        rows = np.ascontiguousarray(np.broadcast_to(rows, stack + rows.shape[-1:]))
-        b = np.broadcast_to(b, stack + b.shape[-2:])
     _check_regular(bits)
-    return kernels.solve_factored(factors, rows, b, transposed=transposed)
+    stack = np.broadcast_shapes(bits.shape[:-2], pivots.shape[:-2], b.shape[:-2])
+    if b.shape[:-2] != stack:
+        b = np.broadcast_to(b, stack + b.shape[-2:])
+    return kernels.solve_factored(*_spread(stack, bits, pivots), b, transposed=transposed)
 
 
 def inverse(bits: Array, pivots: Array) -> Array:
@@ -60,7 +67,8 @@ def inverse(bits: Array, pivots: Array) -> Array:
         LinAlgError: a pivot is 0.
     """
     _check_regular(bits)
-    return kernels.invert_factored(_numbers(bits), pivots[..., 0, :])
+    stack = np.broadcast_shapes(bits.shape[:-2], pivots.shape[:-2])
+    return kernels.invert_factored(*_spread(stack, bits, pivots))
 
 
 def _check_regular(bits: Array) -> None:
