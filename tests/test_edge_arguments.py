@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[Callable[[], Any], Any]] = {
     "differences of integers are floats": (
         lambda: tg.gradient(tg.tensor([1, 2, 4]))[0], np.float32([1, 1.5, 2]),
     ),
+    "type as in torch": (lambda: tg.tensor([1.9]).type(np.int32), np.int32([1])),
     "a trace in another dtype": (
         lambda: tg.linalg.trace(tg.ones(2, 2), dtype=np.float64), np.float64(2),
     ),
@@ -57,6 +58,10 @@ def test_values(name: str):
 
 X = tg.ones(3, 4)
 ERRORS: dict[str, Callable[[], Any]] = {
+    "cummax: no axis 1": lambda: tg.cummax(tg.tensor(1.0), 1),
+    "gather: an index of fewer axes": lambda: tg.gather(X, 0, tg.tensor([1])),
+    "linspace: bools": lambda: tg.linspace(0, 1, 3, dtype=bool),
+    "vecdot: sizes 4 and 1": lambda: tg.linalg.vecdot(X, tg.ones(3, 1)),
     "cov: fractions of observations": lambda: tg.cov(X, fweights=tg.ones(4)),
     "cov: weights too few": lambda: tg.cov(X, aweights=tg.ones(1)),
     "cov: negative weights": lambda: tg.cov(X, aweights=-tg.ones(4)),
@@ -78,7 +83,8 @@ ERRORS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors(name: str):
-    with pytest.raises((ValueError, TypeError, RuntimeError), match=name.split(":")[0][-5:]):
+    kinds = (ValueError, TypeError, RuntimeError, IndexError)
+    with pytest.raises(kinds, match=name.split(":")[0][-5:]):
         ERRORS[name]()
 
 

@@ -106,3 +106,14 @@ def test_iteration_length_and_membership():
     with pytest.raises(TypeError, match="without dimensions"):
         len(tg.tensor(1.0))
     assert [10, 20, 30][tg.tensor(1)] == 20
+
+
+def test_indices_of_other_libraries_are_arrays():
+    class Foreign:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.array([[2], [0]])
+
+    x = tg.arange(24).reshape(2, 3, 4)
+    assert x[1, :, Foreign()].shape == (3, 2, 1)
+    np.testing.assert_array_equal(x[1, :, Foreign()].numpy(), x.numpy()[1][:, [[2], [0]]])
+    assert x[np.int64(1), np.int8(2)].shape == (4,)

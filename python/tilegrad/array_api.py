@@ -34,27 +34,31 @@ __array_api_version__ = "2024.12"
 #: What means the same there and here.
 _SAME = """
 abs acos acosh asin asinh atan atanh bitwise_invert broadcast_shapes ceil cos cosh e empty_like exp
-expm1 floor from_dlpack full_like greater greater_equal inf isfinite isinf isnan less less_equal log
-log10 log1p log2 logical_and logical_not logical_or logical_xor matmul matrix_transpose moveaxis nan
-negative newaxis not_equal ones_like outer pi positive reciprocal round sign signbit sin sinh sqrt
-square tan tanh trunc zeros_like bool float32 float64 int8 int16 int32 int64 uint8 uint16 uint32
-uint64
+expm1 floor from_dlpack full_like inf isfinite isinf isnan log log10 log1p log2 logical_and
+logical_not logical_or logical_xor matmul matrix_transpose moveaxis nan negative newaxis ones_like
+outer pi positive reciprocal round sign signbit sin sinh sqrt square tan tanh trunc zeros_like bool
+float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64
 """
 
 #: What takes two arrays whose dtypes are joined, whatever their dimensions.
 _JOINING = """
 add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign divide
-floor_divide hypot logaddexp maximum minimum multiply nextafter pow remainder subtract
+floor_divide greater greater_equal hypot less less_equal logaddexp maximum minimum multiply
+nextafter not_equal pow remainder subtract
 """
+
+
+def _in_one_dtype(*arrays: Any) -> list[Any]:
+    dtype = np.result_type(*(x.dtype for x in arrays))
+    return [astype(x, dtype, copy=False) for x in arrays]
 
 
 def _joining(function: Any) -> Any:
     """A function of two arrays in their common dtype: a 0-d one counts here, unlike in torch."""
 
     def joined(x1: Any, x2: Any, /) -> Any:
-        if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.dtype != x2.dtype:
-            dtype = np.result_type(x1.dtype, x2.dtype)
-            x1, x2 = astype(x1, dtype, copy=False), astype(x2, dtype, copy=False)
+        if isinstance(x1, Tensor) and isinstance(x2, Tensor):
+            x1, x2 = _in_one_dtype(x1, x2)
         return function(x1, x2)
 
     joined.__name__, joined.__doc__ = function.__name__, function.__doc__
@@ -65,7 +69,7 @@ for _name in _SAME.split():
     globals()[_name] = getattr(_f, _name)
 for _name in _JOINING.split():
     globals()[_name] = _joining(getattr(_f, _name))
-equal = _f.eq
+equal = _joining(_f.eq)
 
 
 def __getattr__(name: str) -> Any:
@@ -286,7 +290,7 @@ def broadcast_to(x: Any, /, shape: Any) -> Any:
 
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
     """Arrays joined along an existing axis, or flattened."""
-    return _f.cat(arrays, axis)
+    return _f.cat(_in_one_dtype(*arrays), axis)
 
 
 def stack(arrays: Any, /, *, axis: int = 0) -> Any:
@@ -542,5 +546,6 @@ def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """Inner products along an axis, in the dtype of the operands."""
-    out = _f.vecdot(x1, x2, axis)
-    return _shape.cast(out, np.result_type(x1.dtype, x2.dtype))
+    from tilegrad import linalg
+
+    return linalg.vecdot(*_in_one_dtype(x1, x2), axis=axis)

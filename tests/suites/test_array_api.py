@@ -39,9 +39,11 @@ def test_array_api_suite(tmp_path: Path):
     }
     command = [
         sys.executable, "-m", "pytest", "-q", "--disable-warnings", "--max-examples=20",
-        "--derandomize", f"--xfails-file={HERE / 'array_api_xfails.txt'}", "array_api_tests",
+        "--derandomize", "--disable-deadline", f"--xfails-file={HERE / 'array_api_xfails.txt'}",
+        "array_api_tests",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True)
     summary = done.stdout.strip().splitlines()[-1]
     assert " failed" not in summary, done.stdout[-5000:]
-    assert int(re.search(r"(\d+) passed", summary)[1]) >= 1150, summary  # type: ignore[index]
+    # what is listed may pass too, where the examples drawn happen to show no difference
+    assert sum(map(int, re.findall(r"(\d+) x?passed", summary))) >= 1180, summary

@@ -303,6 +303,8 @@ def linspace(
     check_device(device)
     dtype = np.dtype(DEFAULT_DTYPE if dtype is None else dtype)
     ends = _ends(start, stop if end is None else end, dtype)
+    if dtype.kind == "b":
+        raise TypeError("linspace: there are no steps between bools")
     array = np.linspace(*ends, steps if num is None else num, endpoint=endpoint)
     return _leaf(array.astype(dtype), requires_grad)
 

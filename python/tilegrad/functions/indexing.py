@@ -14,13 +14,15 @@ from tilegrad.ops import shape as _shape
 
 
 def _part(part: Any) -> Any:
-    """One entry of an index: tensors and lists as arrays, 0-d integers as integers."""
+    """One entry of an index: whatever is like an array as one, 0-d integers as integers."""
     if isinstance(part, Tensor):
         part = part._array
     elif isinstance(part, (list, tuple, range)):
         part = np.asarray(_plain(part))
         if not part.size:
             part = part.astype(np.int64)
+    elif hasattr(part, "__array__") and not isinstance(part, np.ndarray):
+        part = np.asarray(part)  # NumPy's scalars, and other libraries' arrays
     if isinstance(part, np.ndarray):
         if not part.ndim and part.dtype.kind in "iu":
             return int(part)
@@ -102,6 +104,11 @@ def _at(axis: int, index: Any) -> tuple[Any, ...]:
 
 def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
     """``out[i][j] = x[index[i][j]][j]`` for ``dim`` 0, and so on."""
+    places = _values(index)
+    if places.size and max(places.ndim, 1) != max(x.ndim, 1):
+        raise ValueError(
+            f"gather: an index of shape {places.shape} for shape {x.shape}: both need as many axes"
+        )
     return _indexing.gather(x, index, normal_axis(dim, x.ndim, "gather"))
 
 

@@ -89,6 +89,11 @@ def _as_dtype(dtype: Any) -> Any:
     return convert
 
 
+def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """This tensor in another dtype; without one, the name of its own."""
+    return str(self.dtype) if dtype is None else _to(self, dtype=dtype)
+
+
 def _new(create: Any) -> Any:
     def method(self: Tensor, *args: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
         return create(*args, dtype=dtype or self.dtype, **kwargs)  # type: ignore[no-any-return]
@@ -178,6 +183,7 @@ _OWN: dict[str, Any] = {
     "stride": lambda self: tuple(n // self._array.itemsize for n in self._array.strides),
     "to": _to,
     "tolist": lambda self: self._array.tolist(),
+    "type": _type,
     "type_as": lambda self, other: _to(self, dtype=other.dtype),
     "view_as": shaping.reshape_as,
     "where": lambda self, condition, other: arithmetic.where(condition, self, other),

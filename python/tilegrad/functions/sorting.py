@@ -213,9 +213,9 @@ def cummin(x: Any, axis: int | None = None, *, dim: int | None = None) -> Extrem
 def _running(x: Any, axis: int | None, better: Any) -> Extreme:
     if axis is None:
         raise TypeError("cummax, cummin: the axis is missing")
+    axis = normal_axis(axis, x.ndim, "cummax, cummin")
     if not x.ndim:
         return Extreme(_shape.alias(x), _indexing.argsort(x, -1))
-    axis = normal_axis(axis, x.ndim, "cummax, cummin")
     lanes = np.moveaxis(_values(x), axis, 0)
     places = np.zeros(lanes.shape, np.int64)
     if len(lanes):

@@ -35,12 +35,18 @@ def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
 def trace(A: Any, *, offset: int = 0, dtype: Any = None) -> Any:
     """The sum of the diagonal of matrices (..., m, n) -> (...), in ``dtype`` if there is one.
 
+    Otherwise integers sum to 64 bits, unsigned ones without a sign.
+
     >>> import tilegrad as tg
     >>> float(tg.linalg.trace([[1.0, 2.0], [3.0, 4.0]]))
     5.0
     """
     entries = diagonal(A, offset=offset)
-    return sum(entries if dtype is None else cast(entries, np.dtype(dtype)), -1)
+    if dtype is None and entries.dtype.kind == "u":
+        dtype = np.uint64
+    if dtype is None:
+        return sum(entries, -1)
+    return cast(sum(cast(entries, np.dtype(dtype)), -1), np.dtype(dtype))
 
 
 def outer(x: Any, y: Any) -> Any:
@@ -52,8 +58,14 @@ def outer(x: Any, y: Any) -> Any:
 
 
 def vecdot(x: Any, y: Any, *, dim: int = -1, axis: int | None = None) -> Any:
-    """Inner products along an axis."""
-    return sum(multiply(operand(x), operand(y)), dim if axis is None else axis)
+    """Inner products along an axis, of one size in both; the others broadcast."""
+    x, y = operand(x), operand(y)
+    dim = dim if axis is None else axis
+    if x.shape[dim] != y.shape[dim]:
+        raise ValueError(f"vecdot: axis {dim} of shapes {x.shape} and {y.shape} differs in size")
+    products = multiply(x, y)
+    out = sum(products, dim)
+    return out if out.dtype == products.dtype else cast(out, products.dtype)
 
 
 def cross(x: Any, y: Any, *, dim: int = -1, axis: int | None = None) -> Any:
