@@ -3,6 +3,8 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
+from tilegrad.autograd.methods import TensorMethods
+
 __version__: str
 
 class Kernel:
@@ -61,7 +63,7 @@ class Version:
 
     value: int
 
-class TensorBase:
+class TensorBase(TensorMethods):
     """The struct under :class:`tilegrad.autograd.tensor.Tensor`."""
 
     _array: npt.NDArray[Any]
