@@ -1,5 +1,6 @@
 """Reverse- and forward-mode differentiation of recorded operations."""
 
+from tilegrad.autograd import forward_ad
 from tilegrad.autograd.api import backward, grad
 from tilegrad.autograd.checkpoint import checkpoint
 from tilegrad.autograd.function import Function, once_differentiable
@@ -12,6 +13,7 @@ __all__ = [
     "backward",
     "checkpoint",
     "enable_grad",
+    "forward_ad",
     "grad",
     "gradcheck",
     "gradgradcheck",

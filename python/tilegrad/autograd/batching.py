@@ -46,11 +46,13 @@ class NoBatchedFormError(NotImplementedError):
 class Level:
     """One batch: its size, its rank among levels, and since when nodes are made inside it."""
 
-    __slots__ = ("number", "open", "size", "start")
+    __slots__ = ("number", "open", "randomness", "size", "start")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, randomness: str = "same") -> None:
         self.number = _next_number()
         self.size = size
+        #: What random numbers do inside: see :mod:`tilegrad.autograd.drawing`.
+        self.randomness = randomness
         self.start = next_sequence_number()
         self.open = True
 

@@ -25,8 +25,8 @@ def scores(log_likelihood: Callable[..., Any], parameters: Any, *data: Any) -> A
 
     >>> import numpy as np, tilegrad as tg
     >>> normal = lambda mean, x: -0.5 * (x - mean) ** 2
-    >>> tg.calculus.scores(normal, tg.tensor(np.array(1.0)), np.array([1.0, 3.0]))
-    array([[0.],
+    >>> tg.calculus.scores(normal, tg.tensor(np.array(1.0)), np.array([2.0, 3.0]))
+    array([[1.],
            [2.]])
     """
     gradients = func.per_sample_grad(log_likelihood)(parameters, *data)

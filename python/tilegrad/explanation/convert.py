@@ -7,14 +7,15 @@ to shapes (reshape, expand, broadcasting) becomes transposes and products with o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from tilegrad import kernels
 from tilegrad.explanation import algebra as m
 from tilegrad.explanation.algebra import Expr, Matrix
 from tilegrad.explanation.trace import Step
-from tilegrad.ops import linalg_det
+from tilegrad.ops import linalg_det, linalg_functions
 
 
 class NoMatrixFormError(Exception):
@@ -76,7 +77,7 @@ class Converter:
         if name is not None:
             self.values[name] = as_matrix(step.value)
             return m.Name(matrix_shape(step.shape), name)
-        if step.op is None:
+        if step.op is None or step.op.outputs[step.index : step.index + 1] in _KEPT:
             return self._constant(step)
         operands = [self._known[id(o)] for o in step.operands]
         rule = _RULES.get(step.op.name)
@@ -258,7 +259,7 @@ def _apply(name: str, x: Expr, evaluate: Callable[..., Matrix]) -> Expr:
 
 def _unguarded(step: Step, operands: list[Expr]) -> Expr | None:
     condition = operands[0]
-    if isinstance(condition, m.Apply) and condition.function == "is_zero":
+    if isinstance(condition, m.Apply) and condition.function in ("is_zero", "isneginf"):
         return _full(operands[2], step.shape)
     return None
 
@@ -293,6 +294,40 @@ def _solve(step: Step, operands: list[Expr]) -> Expr | None:
 def _cofactor(step: Step, operands: list[Expr]) -> Expr:
     x = operands[0]
     return m.Apply(x.shape, "cofactor", (x,), False, linalg_det.cofactor)
+
+
+def _expm(step: Step, operands: list[Expr]) -> Expr | None:
+    """``expm``, or its derivative in one direction; in that of the identity it is itself."""
+    x, *directions = operands
+    if not directions:
+        return None
+    c, body = directions[0].terms[0] if _is_multiple(directions[0]) else (1.0, directions[0])
+    if len(directions) > 1:
+        return None
+    if isinstance(body, m.Eye):
+        return m.scale(c, m.Apply(x.shape, "expm", (x,), False, linalg_functions.expm))
+    value = m.Apply(x.shape, "expm_frechet", (x, body), False, linalg_functions.expm)
+    return m.scale(c, value)
+
+
+def _is_multiple(x: Expr) -> TypeGuard[m.Sum]:
+    return isinstance(x, m.Sum) and len(x.terms) == 1
+
+
+def _softmax(x: Expr) -> Expr:
+    """Softmax of one vector, by its logarithm where that is known."""
+    if isinstance(x, m.Apply) and x.function == "log_softmax":
+        (x,) = x.arguments
+        return m.Apply(x.shape, "softmax", (x,), False, lambda a: kernels.softmax(a, 0))
+    return _apply("exp", x, np.exp)
+
+
+def _log_softmax_grad(step: Step, operands: list[Expr]) -> Expr | None:
+    """``g - softmax(x) sum(g)`` on vectors."""
+    if len(step.shape) != 1:
+        return None
+    g, y = operands
+    return m.add(g, m.scale(-1.0, m.times(_softmax(y), total(g))))
 
 
 def inverse(x: Expr) -> Expr:
@@ -339,6 +374,8 @@ _RULES: dict[str, _Rule] = {
     "solve": _solve,
     "known_solve": _solve,
     "known_cofactor": _cofactor,
+    "expm": _expm,
+    "log_softmax_grad": _log_softmax_grad,
     "tanh_grad": lambda step, x: m.times(x[0], _one_minus(_square_of(x[1]))),
     "sigmoid_grad": lambda step, x: m.times(x[0], x[1], _one_minus(x[1])),
     "relu_grad": lambda step, x: m.times(x[0], _positive(x[1])),
@@ -377,5 +414,8 @@ def _function(step: Step, operands: list[Expr]) -> Expr:
         matrix_shape(step.shape), name, tuple(operands), entrywise, evaluate, f"{op.name} {detail}"
     )
 
+
+#: Results of factorisations that only their operations read.
+_KEPT = (("factors",), ("pivots",))
 
 _SHOWN = {"absolute": "abs", "amax": "max", "amin": "min"}

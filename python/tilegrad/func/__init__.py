@@ -2,7 +2,7 @@
 
 from tilegrad.func.forward import jvp
 from tilegrad.func.jacobians import hessian, hvp, jacfwd, jacrev, linearize
-from tilegrad.func.modules import functional_call
+from tilegrad.func.modules import functional_call, stack_module_state
 from tilegrad.func.pytree import tree_map
 from tilegrad.func.reverse import grad, grad_and_value, value_and_grad, vjp
 from tilegrad.func.vmap import basis, per_sample_grad, vmap
@@ -19,6 +19,7 @@ __all__ = [
     "jvp",
     "linearize",
     "per_sample_grad",
+    "stack_module_state",
     "tree_map",
     "value_and_grad",
     "vjp",

@@ -18,7 +18,10 @@ from tilegrad.ops.linalg_checks import RepeatedValuesError
 
 
 def _sweep(
-    one: Callable[..., Any], parts: Sequence[Tensor], chunk_size: int | None
+    one: Callable[..., Any],
+    parts: Sequence[Tensor],
+    chunk_size: int | None,
+    randomness: str = "same",
 ) -> list[Tensor]:
     """``one`` on every member of the standard basis of ``parts``: results stacked along axis 0."""
     sizes = [int(np.prod(part.shape)) for part in parts]
@@ -32,7 +35,7 @@ def _sweep(
             for i, part in enumerate(parts)
         ]
         try:
-            pieces.append(list(vmap(one)(*directions)))
+            pieces.append(list(vmap(one, randomness=randomness)(*directions)))
         except NoBatchedFormError:  # one by one then
             rows = [one(*(d[k] for d in directions)) for k in range(stop - start)]
             pieces.append([_stack(column) for column in zip(*rows, strict=True)])
@@ -118,6 +121,7 @@ def jacfwd(
     """A function that returns the Jacobian of ``f``, by one batched forward sweep.
 
     The choice for functions with at least as many results as arguments; else as :func:`jacrev`.
+    ``randomness`` is that of :func:`vmap`: ``f`` runs inside a batch of directions.
 
     >>> import numpy as np, tilegrad as tg
     >>> tg.func.jacfwd(lambda x: x * x)(tg.tensor(np.array([1.0, 2.0]))).numpy()
@@ -141,7 +145,7 @@ def jacfwd(
             _, pushed, seen["aux"] = jvp(of_leaves, tuple(xs), directions, has_aux=True)
             return list(pushed)
 
-        stacked = _sweep(one, xs, chunk_size)
+        stacked = _sweep(one, xs, chunk_size, randomness)
         blocks = [
             [_turned(part, x) for part, x in zip(_cut(s, xs), xs, strict=True)] for s in stacked
         ]

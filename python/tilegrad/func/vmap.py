@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd import batching
+from tilegrad.autograd import batching, drawing
+from tilegrad.autograd.batching import Level
+from tilegrad.autograd.drawing import RANDOMNESS
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.func.pytree import Structure, as_tensor, flatten, unflatten
 from tilegrad.func.reverse import Argnums, grad
@@ -32,8 +34,10 @@ def vmap(
         f: a function of one member.
         in_dims: for each argument the axis that counts the members, None for one that all share; an
             int for all arguments alike, or a tree that is a prefix of the argument's.
-        out_dims: where the axis of members goes in the results.
-        randomness: accepted as in torch.
+        out_dims: where the axis of members goes in the results; None for what is the same for all
+            members and gets no axis.
+        randomness: what random functions inside do: ``"error"``, ``"same"`` numbers for all
+            members, or ``"different"`` ones.
         chunk_size: at most so many members at a time, to bound memory.
 
     Returns:
@@ -41,7 +45,9 @@ def vmap(
 
     Raises:
         NotImplementedError: an operation inside has no batched form.
-        ValueError: the arguments have different numbers of members.
+        ValueError: the arguments have different numbers of members, or a result that differs by
+            member has ``out_dims=None``.
+        RuntimeError: random numbers are drawn inside, with ``randomness="error"``.
 
     >>> import numpy as np, tilegrad as tg
     >>> a, b = tg.tensor(np.ones((5, 3))), tg.tensor(np.ones((5, 3)))
@@ -50,6 +56,8 @@ def vmap(
     """
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"vmap: chunk_size must be positive, got {chunk_size}")
+    if randomness not in RANDOMNESS:
+        raise ValueError(f"vmap: randomness={randomness!r}; one of {', '.join(RANDOMNESS)}")
 
     @wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -60,19 +68,18 @@ def vmap(
         axes = _spread(tuple(in_dims) if isinstance(in_dims, list) else in_dims, structure)
         axes = [_axis(axis, x, i) for i, (axis, x) in enumerate(zip(axes, leaves, strict=True))]
         size = _size(leaves, axes)
-        if chunk_size is None or chunk_size >= size:
-            results, inner = _run(f, leaves, axes, structure, kwargs, size)
-        else:
-            parts = []
-            for start in range(0, size, chunk_size):
-                stop = min(start + chunk_size, size)
+        step = max(size, 1) if chunk_size is None else chunk_size
+        parts = []
+        for start in range(0, max(size, 1), step):
+            stop = min(start + step, size)
+            piece = leaves
+            if stop - start < size:
                 piece = [_slice(x, axis, start, stop) for x, axis in zip(leaves, axes, strict=True)]
-                part, inner = _run(f, piece, axes, structure, kwargs, stop - start)
-                parts.append(part)
-            results = [_concatenate(column) for column in zip(*parts, strict=True)]
-        places = _spread(tuple(out_dims) if isinstance(out_dims, list) else out_dims, inner)
-        moved = [_place(x, axis) for x, axis in zip(results, places, strict=True)]
-        return unflatten(inner, moved)
+            call = _bind(f, structure, kwargs)
+            part, inner, places = _run(call, piece, axes, out_dims, Level(stop - start, randomness))
+            parts.append(part)
+        columns = zip(zip(*parts, strict=True), places, strict=True)
+        return unflatten(inner, [_joined(column, place) for column, place in columns])
 
     return wrapped
 
@@ -125,24 +132,28 @@ def _size(leaves: Sequence[Any], axes: Sequence[int | None]) -> int:
     return int(sizes.pop())
 
 
+def _bind(f: Callable[..., Any], structure: Structure, kwargs: dict[str, Any]) -> Any:
+    return lambda leaves: f(*unflatten(structure, leaves), **kwargs)
+
+
 def _run(
-    f: Callable[..., Any],
+    call: Callable[..., Any],
     leaves: Sequence[Any],
     axes: Sequence[int | None],
-    structure: Structure,
-    kwargs: dict[str, Any],
-    size: int,
-) -> tuple[list[Tensor], Structure]:
-    """Results with the members along axis 0."""
-    level = batching.Level(size)
+    out_dims: Any,
+    level: Level,
+) -> tuple[list[Tensor], Structure, list[int | None]]:
+    """Results with the members along the axes of ``out_dims``, which are returned by leaf."""
     try:
         inside = [
             x if axis is None else batching.enter(x, level=level, axis=axis)
             for x, axis in zip(leaves, axes, strict=True)
         ]
-        results, inner = flatten(f(*unflatten(structure, inside), **kwargs))
-        results = [_tensor(value) for value in results]
-        return [batching.leave(value, level=level, axis=0) for value in results], inner
+        with drawing.inside(level):
+            results, inner = flatten(call(inside))
+        places = _spread(tuple(out_dims) if isinstance(out_dims, list) else out_dims, inner)
+        pairs = zip(map(_tensor, results), places, strict=True)
+        return [_left(value, axis, level) for value, axis in pairs], inner, places
     finally:
         level.close()
 
@@ -154,10 +165,17 @@ def _tensor(value: Any) -> Tensor:
     return tensor
 
 
-def _place(x: Tensor, axis: int | None) -> Any:
+def _left(x: Tensor, axis: int | None, level: Level) -> Tensor:
+    """A result of the batch, with its members along ``axis``."""
     if axis is None:
-        raise ValueError("vmap: out_dims None is not supported: take one member of the result")
-    return x if axis == 0 else x.moveaxis(0, axis)
+        if level in x._batch:
+            raise ValueError(
+                "vmap: out_dims None for a result that differs by member; give it an axis"
+            )
+        return x
+    if not -x.ndim - 1 <= axis <= x.ndim:
+        raise ValueError(f"vmap: out_dims {axis} for a result of shape {x.shape}")
+    return batching.leave(x, level=level, axis=axis % (x.ndim + 1))
 
 
 def _slice(x: Any, axis: int | None, start: int, stop: int) -> Any:
@@ -166,10 +184,13 @@ def _slice(x: Any, axis: int | None, start: int, stop: int) -> Any:
     return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
-def _concatenate(parts: Sequence[Tensor]) -> Tensor:
+def _joined(parts: Sequence[Tensor], axis: int | None) -> Tensor:
+    """The results of all chunks."""
     from tilegrad.ops.shape import concatenate
 
-    return concatenate(*parts, axis=0)  # type: ignore[no-any-return]
+    if len(parts) == 1 or axis is None:
+        return parts[0]
+    return concatenate(*parts, axis=axis)  # type: ignore[no-any-return]
 
 
 def per_sample_grad(
@@ -179,6 +200,7 @@ def per_sample_grad(
     has_aux: bool = False,
     *,
     chunk_size: int | None = None,
+    randomness: str = "error",
 ) -> Callable[..., Any]:
     """A function that returns one gradient of the scalar function ``f`` per sample of a batch.
 
@@ -188,7 +210,7 @@ def per_sample_grad(
         in_dims: which arguments have an axis of samples, as in :func:`vmap`; by default all but
             those of ``argnums``, along axis 0.
         has_aux: ``f`` returns ``(value, aux)``.
-        chunk_size: as in :func:`vmap`.
+        chunk_size, randomness: as in :func:`vmap`.
 
     Returns:
         A function ``(parameters, *batch)`` of the gradients, samples along their first axis.
@@ -207,7 +229,10 @@ def per_sample_grad(
         if dims is None:
             shared = {i % len(args) for i in ((argnums,) if isinstance(argnums, int) else argnums)}
             dims = tuple(None if i in shared else 0 for i in range(len(args)))
-        return vmap(grad(f, argnums, has_aux), dims, chunk_size=chunk_size)(*args, **kwargs)
+        gradient = vmap(
+            grad(f, argnums, has_aux), dims, randomness=randomness, chunk_size=chunk_size
+        )
+        return gradient(*args, **kwargs)
 
     return wrapped
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd import drawing
 from tilegrad.autograd.checkpoint import set_random_state
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
@@ -118,6 +119,7 @@ set_random_state(_capture)
 
 def stream(generator: Any = None) -> np.random.Generator:
     """The NumPy generator behind ``generator``: ours, NumPy's own, or the default one."""
+    drawing.check("drawing random numbers")
     if generator is None:
         return default_generator.numpy
     return generator.numpy if isinstance(generator, Generator) else generator
@@ -135,6 +137,7 @@ def _normal(shape: tuple[int, ...], dtype: Any, generator: Any) -> Any:
     return stream(generator).standard_normal(shape, draw).astype(dtype, copy=False)
 
 
+@drawing.per_member
 @opaque
 def rand(
     *size: Any, generator: Any = None, dtype: DType = None, requires_grad: bool = False,
@@ -145,6 +148,7 @@ def rand(
     return _leaf(np.asarray(_uniform(sizes_of(size), dtype, generator)), requires_grad)
 
 
+@drawing.per_member
 @opaque
 def randn(
     *size: Any, generator: Any = None, dtype: DType = None, requires_grad: bool = False,
@@ -155,6 +159,7 @@ def randn(
     return _leaf(np.asarray(_normal(sizes_of(size), dtype, generator)), requires_grad)
 
 
+@drawing.per_member
 @opaque
 def randint(
     low: int, high: Any = None, size: Any = None, *, generator: Any = None,
@@ -170,6 +175,7 @@ def randint(
     return _leaf(np.asarray(drawn, np.int64 if dtype is None else dtype), requires_grad)
 
 
+@drawing.per_member
 @opaque
 def randperm(
     n: int, *, generator: Any = None, dtype: DType = None, device: Any = None
@@ -179,6 +185,7 @@ def randperm(
     return Tensor(stream(generator).permutation(n).astype(np.int64 if dtype is None else dtype))
 
 
+@drawing.per_member
 @opaque
 def rand_like(x: Any, *, dtype: DType = None, generator: Any = None,
               requires_grad: bool = False, device: Any = None) -> Tensor:  # fmt: skip
@@ -186,6 +193,7 @@ def rand_like(x: Any, *, dtype: DType = None, generator: Any = None,
     return rand(x.shape, generator=generator, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+@drawing.per_member
 @opaque
 def randn_like(x: Any, *, dtype: DType = None, generator: Any = None,
                requires_grad: bool = False, device: Any = None) -> Tensor:  # fmt: skip
@@ -193,6 +201,7 @@ def randn_like(x: Any, *, dtype: DType = None, generator: Any = None,
     return randn(x.shape, generator=generator, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+@drawing.per_member
 @opaque
 def randint_like(x: Any, low: int, high: int | None = None, *, dtype: DType = None,
                  generator: Any = None) -> Tensor:  # fmt: skip
@@ -204,6 +213,7 @@ def _values(x: Any) -> Any:
     return x._array if isinstance(x, Tensor) else np.asarray(x)
 
 
+@drawing.per_member
 @opaque
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None,
@@ -218,6 +228,7 @@ def normal(
     return Tensor(np.asarray(_normal(shape, dtype, generator) * std + mean, dtype))
 
 
+@drawing.per_member
 @opaque
 def bernoulli(x: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with probability ``x`` (or ``p``), else 0, in the dtype of ``x``."""
@@ -226,6 +237,7 @@ def bernoulli(x: Any, p: float | None = None, *, generator: Any = None) -> Tenso
     return Tensor(np.asarray(drawn).astype(x.dtype))
 
 
+@drawing.per_member
 @opaque
 def multinomial(
     weights: Any, num_samples: int, replacement: bool = False, *, generator: Any = None

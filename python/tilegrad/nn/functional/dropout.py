@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.drawing import per_member
 from tilegrad.autograd.recording import opaque
 from tilegrad.functions.random import stream
 from tilegrad.nn.functional.activation import SELU_ALPHA, SELU_SCALE, apply
@@ -23,6 +24,7 @@ def _kept(shape: tuple[int, ...], p: float, generator: Any) -> np.ndarray[Any, A
     return stream(generator).random(shape, dtype=np.float32) >= np.float32(p)
 
 
+@per_member
 @opaque
 def _mask(shape: tuple[int, ...], p: float, dtype: Any, generator: Any) -> np.ndarray[Any, Any]:
     """0 with probability ``p``, else ``1 / (1 - p)``."""
