@@ -99,6 +99,14 @@ def _conv_relu(x: np.ndarray, w: np.ndarray, b: np.ndarray, **attrs: Any) -> np.
     return np.maximum(_conv_bias(x, w, b, **attrs), 0)
 
 
+def _conv_max_pool(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, how: Any, relu: bool, window: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    names = ("stride", "padding", "dilation", "groups")
+    y = (_conv_relu if relu else _conv_bias)(x, w, b, **dict(zip(names, how, strict=True)))
+    return max_pool(y, *window)
+
+
 def _conv_rows() -> list[Case]:
     rows = []
     for attrs, x, w in (
@@ -112,6 +120,12 @@ def _conv_rows() -> list[Case]:
             Case("conv", conv, (image, kernel), attrs),
             Case("conv_bias", _conv_bias, (image, kernel, bias), attrs),
             Case("conv_relu", _conv_relu, (image, kernel, bias), attrs),
+            *[
+                Case("conv_max_pool", _conv_max_pool, (image, kernel, bias),
+                     {"how": tuple(attrs.values()), "relu": relu,
+                      "window": (2, 1, 0, 1, False)})
+                for relu in (False, True)
+            ],
             Case("conv_input_grad", _conv_input_grad, (y, kernel), {"input_shape": x, **attrs}),
             Case("conv_weight_grad", _conv_weight_grad, (y, image), {"kernel_shape": w, **attrs}),
         ]

@@ -5,94 +5,61 @@
 #include "bindings/contiguous.h"
 #include "bindings/kernel.h"
 #include "bindings/window.h"
+#include "nn/conv_pool.h"
 
 namespace tilegrad::bindings {
 namespace {
 
 struct ConvCall {
   ArrayRef x, w, bias, y;  // bias.data null: none
-  nn::ConvShape shape;
+  nn::ConvShape conv;
   bool relu;
   static constexpr int kInputs = 3, kOutputs = 1;
-  static void run(const ConvCall& call);
+  template <class T>
+  static void run_as(const ConvCall& c) {
+    const Contiguous<T> w(c.w), bias(c.bias);
+    nn::conv_forward<T>(c.conv, images<T>(c.x), w.get(), bias.get(), c.relu, c.y.as<T>());
+  }
+  static void run(const ConvCall& c) { run_floating(c); }
 };
 
-template <class T>
-void forward(const ConvCall& call) {
-  const Contiguous<T> w(call.w), bias(call.bias);
-  nn::conv_forward<T>(call.shape, images<T>(call.x), w.get(), bias.get(), call.relu,
-                      call.y.as<T>());
-}
-
-void ConvCall::run(const ConvCall& call) {
-  call.y.dtype == DType::kFloat32 ? forward<float>(call) : forward<double>(call);
-}
+struct ConvMaxPoolCall {
+  ArrayRef x, w, bias, y, indices;
+  nn::ConvShape conv;
+  nn::PoolShape pool;
+  bool relu;
+  static constexpr int kInputs = 3, kOutputs = 2;
+  template <class T>
+  static void run_as(const ConvMaxPoolCall& c) {
+    const Contiguous<T> w(c.w), bias(c.bias);
+    nn::conv_max_pool<T>(c.conv, c.pool, images<T>(c.x), w.get(), bias.get(), c.relu, c.y.as<T>(),
+                         c.indices.as<int64_t>());
+  }
+  static void run(const ConvMaxPoolCall& c) { run_floating(c); }
+};
 
 struct ConvInputGradCall {
   ArrayRef g, w, dx;
   nn::ConvShape shape;
   static constexpr int kInputs = 2, kOutputs = 1;
-  static void run(const ConvInputGradCall& call);
+  template <class T>
+  static void run_as(const ConvInputGradCall& c) {
+    const Contiguous<T> w(c.w);
+    nn::conv_input_grad<T>(c.shape, images<T>(c.g), w.get(), c.dx.as<T>());
+  }
+  static void run(const ConvInputGradCall& c) { run_floating(c); }
 };
-
-template <class T>
-void input_grad(const ConvInputGradCall& call) {
-  const Contiguous<T> w(call.w);
-  nn::conv_input_grad<T>(call.shape, images<T>(call.g), w.get(), call.dx.as<T>());
-}
-
-void ConvInputGradCall::run(const ConvInputGradCall& call) {
-  call.dx.dtype == DType::kFloat32 ? input_grad<float>(call) : input_grad<double>(call);
-}
 
 struct ConvWeightGradCall {
   ArrayRef g, x, dw;
   nn::ConvShape shape;
   static constexpr int kInputs = 2, kOutputs = 1;
-  static void run(const ConvWeightGradCall& call);
+  template <class T>
+  static void run_as(const ConvWeightGradCall& c) {
+    nn::conv_weight_grad<T>(c.shape, images<T>(c.g), images<T>(c.x), c.dw.as<T>());
+  }
+  static void run(const ConvWeightGradCall& c) { run_floating(c); }
 };
-
-template <class T>
-void weight_grad(const ConvWeightGradCall& call) {
-  nn::conv_weight_grad<T>(call.shape, images<T>(call.g), images<T>(call.x), call.dw.as<T>());
-}
-
-void ConvWeightGradCall::run(const ConvWeightGradCall& call) {
-  call.dw.dtype == DType::kFloat32 ? weight_grad<float>(call) : weight_grad<double>(call);
-}
-
-// The shape of a convolution from its arguments, or false.
-bool conv_shape(const Dims& input, const Dims& kernel, PyObject* stride, PyObject* padding,
-                PyObject* dilation, PyObject* groups, nn::ConvShape& shape) {
-  const int spatial = input.count - 2;
-  Windows windows;
-  if (spatial < 1 || spatial > nn::kSpatial || kernel.count != input.count) return false;
-  if (!read_conv_windows(input.size + 2, kernel.size + 2, spatial, stride, padding, dilation, shape,
-                         windows)) {
-    return false;
-  }
-  shape.groups = 1;
-  if (groups != nullptr && !read_int(groups, shape.groups)) return false;
-  shape.batch = input.size[0];
-  shape.channels = input.size[1];
-  shape.out_channels = kernel.size[0];
-  if (shape.groups < 1 || shape.channels % shape.groups || shape.out_channels % shape.groups ||
-      kernel.size[1] * shape.groups != shape.channels) {
-    return false;
-  }
-  const int64_t padded[] = {shape.batch, shape.channels, windows.padded[0], windows.padded[1],
-                            windows.padded[2]};
-  const int64_t result[] = {shape.batch, shape.out_channels, shape.output[0], shape.output[1],
-                            shape.output[2]};
-  return addressable(padded, 5) && addressable(result, 5) && addressable(kernel.size, kernel.count);
-}
-
-// Batch, channels and the last `count - 2` of three spatial sizes.
-Dims planes(int count, int64_t batch, int64_t channels, const int64_t (&spatial)[nn::kSpatial]) {
-  Dims result{count, {batch, channels}};
-  for (int i = 2; i < count; ++i) result.size[i] = spatial[nn::kSpatial - count + i];
-  return result;
-}
 
 // Both float arrays of one dtype.
 bool float_pair(PyObject* first, PyObject* second, ArrayRef& a, ArrayRef& b) {
@@ -102,31 +69,61 @@ bool float_pair(PyObject* first, PyObject* second, ArrayRef& a, ArrayRef& b) {
 Signature conv_signature{
     "conv", {"x", "w", "bias", "stride", "padding", "dilation", "groups", "activation"}, 8, 2};
 
-PyObject* conv(const Arguments& args) {
-  ConvCall call{};
-  if (!float_pair(args[0], args[1], call.x, call.w)) return kDeclined;
-  if (!conv_shape(dims(call.x), dims(call.w), args[3], args[4], args[5], args[6], call.shape)) {
-    return kDeclined;
+// The arguments (x, w, bias, stride, padding, dilation, groups, activation) of a convolution.
+template <class Call>
+bool read_conv(const Arguments& args, Call& call) {
+  if (!float_pair(args[0], args[1], call.x, call.w) ||
+      !conv_shape(dims(call.x), dims(call.w), args[3], args[4], args[5], args[6], call.conv)) {
+    return false;
   }
   call.bias.dtype = call.x.dtype;
   if (args.given(2)) {
-    const Dims wanted{1, {call.shape.out_channels}};
+    const Dims wanted{1, {call.conv.out_channels}};
     if (!as_array(args[2], call.bias) || call.bias.dtype != call.x.dtype ||
         !has_shape(call.bias, wanted)) {
-      return kDeclined;
+      return false;
     }
   }
-  if (args.given(7)) {
-    if (!PyUnicode_Check(args[7]) || PyUnicode_CompareWithASCIIString(args[7], "relu") != 0) {
-      return kDeclined;
-    }
-    call.relu = true;
-  }
-  const Dims out =
-      planes(call.x.ndim, call.shape.batch, call.shape.out_channels, call.shape.output);
+  call.relu = args.given(7);
+  return !call.relu ||
+         (PyUnicode_Check(args[7]) && PyUnicode_CompareWithASCIIString(args[7], "relu") == 0);
+}
+
+template <class Call>
+Dims output_dims(const Call& call) {
+  return planes(call.x.ndim, call.conv.batch, call.conv.out_channels, call.conv.output);
+}
+
+PyObject* conv(const Arguments& args) {
+  ConvCall call{};
+  if (!read_conv(args, call)) return kDeclined;
+  const Dims out = output_dims(call);
   PyRef y = new_array(call.x.dtype, out.count, out.size, call.y);
-  execute(call, call.shape.products());
+  execute(call, call.conv.products());
   return y.release();
+}
+
+Signature conv_max_pool_signature{
+    "conv_max_pool",
+    {"x", "w", "bias", "stride", "padding", "dilation", "groups", "activation", "kernel_size",
+     "pool_stride", "pool_padding", "pool_dilation", "ceil_mode"},
+    13,
+    2};
+
+PyObject* conv_max_pool(const Arguments& args) {
+  ConvMaxPoolCall call{};
+  const PyRef two(PyLong_FromLong(2));
+  if (!two) throw PythonError();
+  if (!read_conv(args, call) ||
+      !pool_shape(output_dims(call), args[8] != nullptr ? args[8] : two.get(), args[9], args[10],
+                  args[11], args[12], call.pool)) {
+    return kDeclined;
+  }
+  const Dims out = result_dims(output_dims(call), call.pool);
+  PyRef y = new_array(call.x.dtype, out.count, out.size, call.y);
+  PyRef indices = new_array(DType::kInt64, out.count, out.size, call.indices);
+  execute(call, call.conv.products());
+  return PyTuple_Pack(2, y.get(), indices.get());
 }
 
 Signature conv_input_grad_signature{
@@ -168,6 +165,7 @@ PyObject* conv_weight_grad(const Arguments& args) {
 
 const Kernels kernels{
     {"conv", native<conv, conv_signature>},
+    {"conv_max_pool", native<conv_max_pool, conv_max_pool_signature>},
     {"conv_input_grad", native<conv_input_grad, conv_input_grad_signature>},
     {"conv_weight_grad", native<conv_weight_grad, conv_weight_grad_signature>},
 };

@@ -19,9 +19,7 @@ struct UnfoldCall {
   static void run_as(const UnfoldCall& c) {
     nn::unfold<T>(c.shape, images<T>(c.x), c.columns.as<T>());
   }
-  static void run(const UnfoldCall& c) {
-    c.x.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const UnfoldCall& c) { run_floating(c); }
 };
 
 struct FoldCall {
@@ -33,9 +31,7 @@ struct FoldCall {
     const Contiguous<T> columns(c.columns);
     nn::fold<T>(c.shape, columns.get(), c.image.as<T>());
   }
-  static void run(const FoldCall& c) {
-    c.columns.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const FoldCall& c) { run_floating(c); }
 };
 
 // Arguments (kernel_size, dilation, padding, stride) from the given one on; `image` has no empty

@@ -163,4 +163,12 @@ void execute(const Call& call, double work) {
   if (run_unlocked(work, [&] { Call::run(call); })) throw PythonError();
 }
 
+// call.run_as<T>(call) for the floating point type of its first array.
+template <class Call>
+void run_floating(const Call& call) {
+  reinterpret_cast<const ArrayRef*>(&call)->dtype == DType::kFloat32
+      ? Call::template run_as<float>(call)
+      : Call::template run_as<double>(call);
+}
+
 }  // namespace tilegrad::bindings

@@ -37,14 +37,6 @@ bool read_eps(const Arguments& args, int i, double& eps) {
   return true;
 }
 
-PyObject* tuple(std::initializer_list<PyRef*> items) {
-  PyRef result(PyTuple_New(static_cast<Py_ssize_t>(items.size())));
-  if (!result) throw PythonError();
-  Py_ssize_t i = 0;
-  for (PyRef* item : items) PyTuple_SET_ITEM(result.get(), i++, item->release());
-  return result.release();
-}
-
 // The last `ndim` axes of x normalised together: rows x size, and the statistics' shape.
 struct Trailing {
   int64_t rows, size;
@@ -78,9 +70,7 @@ struct LayerNormCall {
     nn::layer_norm<T>(c.rows, c.size, x.get(), weight.get(), bias.get(), c.eps, c.y.as<T>(),
                       c.mean.as<T>(), c.rstd.as<T>());
   }
-  static void run(const LayerNormCall& c) {
-    c.y.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const LayerNormCall& c) { run_floating(c); }
 };
 
 Signature layer_norm_signature{"layer_norm", {"x", "ndim", "weight", "bias", "eps"}, 5, 2};
@@ -100,7 +90,7 @@ PyObject* layer_norm(const Arguments& args) {
   PyRef mean = new_array(call.x.dtype, call.x.ndim, t.saved, call.mean);
   PyRef rstd = new_array(call.x.dtype, call.x.ndim, t.saved, call.rstd);
   execute(call, 4 * static_cast<double>(call.x.size()));
-  return tuple({&y, &mean, &rstd});
+  return PyTuple_Pack(3, y.get(), mean.get(), rstd.get());
 }
 
 struct LayerNormGradCall {
@@ -113,9 +103,7 @@ struct LayerNormGradCall {
     nn::layer_norm_grad<T>(c.rows, c.size, g.get(), x.get(), mean.get(), rstd.get(), weight.get(),
                            c.dx.as<T>(), c.dw.as<T>(), c.db.as<T>());
   }
-  static void run(const LayerNormGradCall& c) {
-    c.dx.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const LayerNormGradCall& c) { run_floating(c); }
 };
 
 Signature layer_norm_grad_signature{
@@ -137,7 +125,7 @@ PyObject* layer_norm_grad(const Arguments& args) {
   PyRef dw = new_array(call.x.dtype, t.ndim, t.shape, call.dw);
   PyRef db = new_array(call.x.dtype, t.ndim, t.shape, call.db);
   execute(call, 6 * static_cast<double>(call.x.size()));
-  return tuple({&dx, &dw, &db});
+  return PyTuple_Pack(3, dx.get(), dw.get(), db.get());
 }
 
 struct RmsNormCall {
@@ -150,9 +138,7 @@ struct RmsNormCall {
     const Contiguous<T> x(c.x), weight(c.weight);
     nn::rms_norm<T>(c.rows, c.size, x.get(), weight.get(), c.eps, c.y.as<T>(), c.rrms.as<T>());
   }
-  static void run(const RmsNormCall& c) {
-    c.y.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const RmsNormCall& c) { run_floating(c); }
 };
 
 Signature rms_norm_signature{"rms_norm", {"x", "ndim", "weight", "eps"}, 4, 2};
@@ -170,7 +156,7 @@ PyObject* rms_norm(const Arguments& args) {
   PyRef y = new_array(call.x.dtype, call.x.ndim, call.x.shape, call.y);
   PyRef rrms = new_array(call.x.dtype, call.x.ndim, t.saved, call.rrms);
   execute(call, 4 * static_cast<double>(call.x.size()));
-  return tuple({&y, &rrms});
+  return PyTuple_Pack(2, y.get(), rrms.get());
 }
 
 struct RmsNormGradCall {
@@ -183,9 +169,7 @@ struct RmsNormGradCall {
     nn::rms_norm_grad<T>(c.rows, c.size, g.get(), x.get(), rrms.get(), weight.get(), c.dx.as<T>(),
                          c.dw.as<T>());
   }
-  static void run(const RmsNormGradCall& c) {
-    c.dx.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const RmsNormGradCall& c) { run_floating(c); }
 };
 
 Signature rms_norm_grad_signature{"rms_norm_grad", {"g", "x", "rrms", "weight", "ndim"}, 5, 5};
@@ -204,7 +188,7 @@ PyObject* rms_norm_grad(const Arguments& args) {
   PyRef dx = new_array(call.x.dtype, call.x.ndim, call.x.shape, call.dx);
   PyRef dw = new_array(call.x.dtype, t.ndim, t.shape, call.dw);
   execute(call, 6 * static_cast<double>(call.x.size()));
-  return tuple({&dx, &dw});
+  return PyTuple_Pack(2, dx.get(), dw.get());
 }
 
 bool channel_shape(PyObject* object, ArrayRef& x, nn::ChannelShape& shape) {
@@ -225,9 +209,7 @@ struct BatchNormTrainCall {
     nn::batch_norm_train<T>(c.shape, x.get(), weight.get(), bias.get(), c.eps, c.y.as<T>(),
                             c.mean.as<T>(), c.rstd.as<T>(), c.var.as<T>());
   }
-  static void run(const BatchNormTrainCall& c) {
-    c.y.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const BatchNormTrainCall& c) { run_floating(c); }
 };
 
 Signature batch_norm_train_signature{"batch_norm_train", {"x", "weight", "bias", "eps"}, 4, 1};
@@ -245,7 +227,7 @@ PyObject* batch_norm_train(const Arguments& args) {
   PyRef rstd = new_array(call.x.dtype, 1, channels, call.rstd);
   PyRef var = new_array(call.x.dtype, 1, channels, call.var);
   execute(call, 4 * static_cast<double>(call.x.size()));
-  return tuple({&y, &mean, &rstd, &var});
+  return PyTuple_Pack(4, y.get(), mean.get(), rstd.get(), var.get());
 }
 
 struct BatchNormApplyCall {
@@ -258,9 +240,7 @@ struct BatchNormApplyCall {
     nn::batch_norm_apply<T>(c.shape, x.get(), mean.get(), rstd.get(), weight.get(), bias.get(),
                             c.y.as<T>());
   }
-  static void run(const BatchNormApplyCall& c) {
-    c.y.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const BatchNormApplyCall& c) { run_floating(c); }
 };
 
 Signature batch_norm_apply_signature{
@@ -291,9 +271,7 @@ struct BatchNormGradCall {
     nn::batch_norm_grad<T>(c.shape, g.get(), x.get(), mean.get(), rstd.get(), weight.get(),
                            c.dx.as<T>(), c.dw.as<T>(), c.db.as<T>());
   }
-  static void run(const BatchNormGradCall& c) {
-    c.dx.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const BatchNormGradCall& c) { run_floating(c); }
 };
 
 Signature batch_norm_grad_signature{"batch_norm_grad", {"g", "x", "mean", "rstd", "weight"}, 5, 4};
@@ -312,7 +290,7 @@ PyObject* batch_norm_grad(const Arguments& args) {
   PyRef dw = new_array(call.x.dtype, 1, channels, call.dw);
   PyRef db = new_array(call.x.dtype, 1, channels, call.db);
   execute(call, 6 * static_cast<double>(call.x.size()));
-  return tuple({&dx, &dw, &db});
+  return PyTuple_Pack(3, dx.get(), dw.get(), db.get());
 }
 
 struct GroupNormCall {
@@ -327,9 +305,7 @@ struct GroupNormCall {
     nn::group_norm<T>(c.shape, c.groups, x.get(), weight.get(), bias.get(), c.eps, c.y.as<T>(),
                       c.mean.as<T>(), c.rstd.as<T>());
   }
-  static void run(const GroupNormCall& c) {
-    c.y.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const GroupNormCall& c) { run_floating(c); }
 };
 
 bool read_groups(PyObject* object, const nn::ChannelShape& shape, int64_t& groups) {
@@ -354,7 +330,7 @@ PyObject* group_norm(const Arguments& args) {
   PyRef mean = new_array(call.x.dtype, 2, saved, call.mean);
   PyRef rstd = new_array(call.x.dtype, 2, saved, call.rstd);
   execute(call, 4 * static_cast<double>(call.x.size()));
-  return tuple({&y, &mean, &rstd});
+  return PyTuple_Pack(3, y.get(), mean.get(), rstd.get());
 }
 
 struct GroupNormGradCall {
@@ -368,9 +344,7 @@ struct GroupNormGradCall {
     nn::group_norm_grad<T>(c.shape, c.groups, g.get(), x.get(), mean.get(), rstd.get(),
                            weight.get(), c.dx.as<T>(), c.dw.as<T>(), c.db.as<T>());
   }
-  static void run(const GroupNormGradCall& c) {
-    c.dx.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const GroupNormGradCall& c) { run_floating(c); }
 };
 
 Signature group_norm_grad_signature{
@@ -393,7 +367,7 @@ PyObject* group_norm_grad(const Arguments& args) {
   PyRef dw = new_array(call.x.dtype, 1, channels, call.dw);
   PyRef db = new_array(call.x.dtype, 1, channels, call.db);
   execute(call, 6 * static_cast<double>(call.x.size()));
-  return tuple({&dx, &dw, &db});
+  return PyTuple_Pack(3, dx.get(), dw.get(), db.get());
 }
 
 const Kernels kernels{

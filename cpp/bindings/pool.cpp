@@ -10,73 +10,9 @@
 namespace tilegrad::bindings {
 namespace {
 
-bool plane_sizes(const Dims& input, nn::PoolShape& shape) {
-  if (input.count < 3 || input.count > 5 || !addressable(input.size, input.count)) return false;
-  shape.planes = input.size[0] * input.size[1];
-  for (int i = 0; i < 3; ++i) shape.image[i] = 1;
-  for (int i = 2; i < input.count; ++i) {
-    if (input.size[i] < 1) return false;
-    shape.image[3 - input.count + i] = input.size[i];
-  }
-  return true;
-}
-
-Dims result_dims(const Dims& input, const nn::PoolShape& shape) {
-  Dims result = input;
-  for (int i = 2; i < input.count; ++i) result.size[i] = shape.output[3 - input.count + i];
-  return result;
-}
-
-bool pool_shape(const Dims& input, PyObject* kernel_size, PyObject* stride, PyObject* padding,
-                PyObject* dilation, PyObject* ceil_mode, nn::PoolShape& shape) {
-  if (!plane_sizes(input, shape)) return false;
-  const int axes = input.count - 2;
-  int64_t kernel[3];
-  Windows w;
-  if (!read_sizes(kernel_size, axes, 1, kernel)) return false;
-  const int ceil = ceil_mode == nullptr ? 0 : PyObject_IsTrue(ceil_mode);
-  if (ceil < 0) {
-    PyErr_Clear();
-    return false;
-  }
-  const bool own_stride = stride != nullptr && stride != Py_None &&
-                          !(PyTuple_Check(stride) && PyTuple_GET_SIZE(stride) == 0);
-  const PyRef same(own_stride ? nullptr : PyTuple_New(axes));
-  if (!own_stride) {
-    if (!same) throw PythonError();
-    for (int i = 0; i < axes; ++i) {
-      PyObject* size = PyLong_FromLongLong(kernel[i]);
-      if (size == nullptr) throw PythonError();
-      PyTuple_SET_ITEM(same.get(), i, size);
-    }
-  }
-  if (!read_windows(input.size + 2, kernel, axes, own_stride ? stride : same.get(), padding,
-                    dilation, ceil != 0, w)) {
-    return false;
-  }
-  for (int i = 0; i < 3; ++i) {
-    const int64_t half = (w.dilation[i] * (w.kernel[i] - 1) + 1) / 2;
-    if (w.low[i] < 0 || w.low[i] > half || w.high[i] < 0 || w.high[i] > half) return false;
-    shape.kernel[i] = w.kernel[i];
-    shape.output[i] = w.output[i];
-    shape.stride[i] = w.stride[i];
-    shape.low[i] = w.low[i];
-    shape.high[i] = w.high[i];
-    shape.dilation[i] = w.dilation[i];
-  }
-  const Dims result = result_dims(input, shape);
-  return addressable(result.size, result.count);
-}
-
 double work(const nn::PoolShape& shape) {
   return 2 * static_cast<double>(shape.planes) *
          static_cast<double>(shape.image_pixels() + shape.output_pixels());
-}
-
-PyObject* pair(PyRef& first, PyRef& second) {
-  PyObject* result = PyTuple_Pack(2, first.get(), second.get());
-  if (result == nullptr) throw PythonError();
-  return result;
 }
 
 struct MaxPoolCall {
@@ -90,9 +26,7 @@ struct MaxPoolCall {
     (c.adaptive ? nn::adaptive_max_pool<T> : nn::max_pool<T>)(c.shape, x.get(), c.y.as<T>(),
                                                               c.indices.as<int64_t>());
   }
-  static void run(const MaxPoolCall& c) {
-    c.y.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const MaxPoolCall& c) { run_floating(c); }
 };
 
 PyObject* finish_max(MaxPoolCall& call) {
@@ -100,7 +34,7 @@ PyObject* finish_max(MaxPoolCall& call) {
   PyRef y = new_array(call.x.dtype, out.count, out.size, call.y);
   PyRef indices = new_array(DType::kInt64, out.count, out.size, call.indices);
   execute(call, work(call.shape));
-  return pair(y, indices);
+  return PyTuple_Pack(2, y.get(), indices.get());
 }
 
 Signature max_pool_signature{
@@ -160,9 +94,7 @@ struct PoolIndexCall {
                                                            values.get(), indices.get(),
                                                            c.result.as<T>());
   }
-  static void run(const PoolIndexCall& c) {
-    c.result.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const PoolIndexCall& c) { run_floating(c); }
 };
 
 // Whether all indices are in [-1, pixels): one pass, which warms them too.
@@ -234,9 +166,7 @@ struct AvgPoolCall {
                                                             c.out.as<T>());
     }
   }
-  static void run(const AvgPoolCall& c) {
-    c.out.dtype == DType::kFloat32 ? run_as<float>(c) : run_as<double>(c);
-  }
+  static void run(const AvgPoolCall& c) { run_floating(c); }
 };
 
 bool mean_rule(const Arguments& args, int i, nn::MeanRule& rule) {

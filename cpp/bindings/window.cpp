@@ -131,4 +131,93 @@ bool addressable(const int64_t* sizes, int count) {
   return product < kMostElements;
 }
 
+bool conv_shape(const Dims& input, const Dims& kernel, PyObject* stride, PyObject* padding,
+                PyObject* dilation, PyObject* groups, nn::ConvShape& shape) {
+  const int spatial = input.count - 2;
+  Windows windows;
+  if (spatial < 1 || spatial > nn::kSpatial || kernel.count != input.count) return false;
+  if (!read_conv_windows(input.size + 2, kernel.size + 2, spatial, stride, padding, dilation, shape,
+                         windows)) {
+    return false;
+  }
+  shape.groups = 1;
+  if (groups != nullptr && !read_int(groups, shape.groups)) return false;
+  shape.batch = input.size[0];
+  shape.channels = input.size[1];
+  shape.out_channels = kernel.size[0];
+  if (shape.groups < 1 || shape.channels % shape.groups || shape.out_channels % shape.groups ||
+      kernel.size[1] * shape.groups != shape.channels) {
+    return false;
+  }
+  const int64_t padded[] = {shape.batch, shape.channels, windows.padded[0], windows.padded[1],
+                            windows.padded[2]};
+  const int64_t result[] = {shape.batch, shape.out_channels, shape.output[0], shape.output[1],
+                            shape.output[2]};
+  return addressable(padded, 5) && addressable(result, 5) && addressable(kernel.size, kernel.count);
+}
+
+Dims planes(int count, int64_t batch, int64_t channels, const int64_t (&spatial)[nn::kSpatial]) {
+  Dims result{count, {batch, channels}};
+  for (int i = 2; i < count; ++i) result.size[i] = spatial[nn::kSpatial - count + i];
+  return result;
+}
+
+bool plane_sizes(const Dims& input, nn::PoolShape& shape) {
+  if (input.count < 3 || input.count > 5 || !addressable(input.size, input.count)) return false;
+  shape.planes = input.size[0] * input.size[1];
+  for (int i = 0; i < 3; ++i) shape.image[i] = 1;
+  for (int i = 2; i < input.count; ++i) {
+    if (input.size[i] < 1) return false;
+    shape.image[3 - input.count + i] = input.size[i];
+  }
+  return true;
+}
+
+Dims result_dims(const Dims& input, const nn::PoolShape& shape) {
+  Dims result = input;
+  for (int i = 2; i < input.count; ++i) result.size[i] = shape.output[3 - input.count + i];
+  return result;
+}
+
+bool pool_shape(const Dims& input, PyObject* kernel_size, PyObject* stride, PyObject* padding,
+                PyObject* dilation, PyObject* ceil_mode, nn::PoolShape& shape) {
+  if (!plane_sizes(input, shape)) return false;
+  const int axes = input.count - 2;
+  int64_t kernel[3];
+  Windows w;
+  if (!read_sizes(kernel_size, axes, 1, kernel)) return false;
+  const int ceil = ceil_mode == nullptr ? 0 : PyObject_IsTrue(ceil_mode);
+  if (ceil < 0) {
+    PyErr_Clear();
+    return false;
+  }
+  const bool own_stride = stride != nullptr && stride != Py_None &&
+                          !(PyTuple_Check(stride) && PyTuple_GET_SIZE(stride) == 0);
+  const PyRef same(own_stride ? nullptr : PyTuple_New(axes));
+  if (!own_stride) {
+    if (!same) throw PythonError();
+    for (int i = 0; i < axes; ++i) {
+      PyObject* size = PyLong_FromLongLong(kernel[i]);
+      if (size == nullptr) throw PythonError();
+      PyTuple_SET_ITEM(same.get(), i, size);
+    }
+  }
+  if (!read_windows(input.size + 2, kernel, axes, own_stride ? stride : same.get(), padding,
+                    dilation, ceil != 0, w)) {
+    return false;
+  }
+  for (int i = 0; i < 3; ++i) {
+    const int64_t half = (w.dilation[i] * (w.kernel[i] - 1) + 1) / 2;
+    if (w.low[i] < 0 || w.low[i] > half || w.high[i] < 0 || w.high[i] > half) return false;
+    shape.kernel[i] = w.kernel[i];
+    shape.output[i] = w.output[i];
+    shape.stride[i] = w.stride[i];
+    shape.low[i] = w.low[i];
+    shape.high[i] = w.high[i];
+    shape.dilation[i] = w.dilation[i];
+  }
+  const Dims result = result_dims(input, shape);
+  return addressable(result.size, result.count);
+}
+
 }  // namespace tilegrad::bindings

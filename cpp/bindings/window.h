@@ -6,6 +6,7 @@
 
 #include "bindings/kernel.h"
 #include "nn/conv.h"
+#include "nn/pool.h"
 
 namespace tilegrad::bindings {
 
@@ -48,5 +49,22 @@ nn::Images<T> images(const ArrayRef& a) {
 
 // Whether an array of these sizes stays within 64-bit offsets.
 bool addressable(const int64_t* sizes, int count);
+
+// The shape of a convolution from its arguments (null: their defaults), or false.
+bool conv_shape(const Dims& input, const Dims& kernel, PyObject* stride, PyObject* padding,
+                PyObject* dilation, PyObject* groups, nn::ConvShape& shape);
+
+// Batch, channels and the last `count - 2` of three spatial sizes.
+Dims planes(int count, int64_t batch, int64_t channels, const int64_t (&spatial)[nn::kSpatial]);
+
+// The planes and pixels of an image (N, C, *S) with pixels, or false.
+bool plane_sizes(const Dims& input, nn::PoolShape& shape);
+
+// The shape of a pooling from its arguments (null: their defaults), or false.
+bool pool_shape(const Dims& input, PyObject* kernel_size, PyObject* stride, PyObject* padding,
+                PyObject* dilation, PyObject* ceil_mode, nn::PoolShape& shape);
+
+// (N, C, *output) of a pooling of `input`.
+Dims result_dims(const Dims& input, const nn::PoolShape& shape);
 
 }  // namespace tilegrad::bindings

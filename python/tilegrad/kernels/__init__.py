@@ -26,6 +26,7 @@ from tilegrad.kernels.attention import (
     self_attention_grad,
 )
 from tilegrad.kernels.conv import conv, conv_input_grad, conv_weight_grad, fold, unfold
+from tilegrad.kernels.conv_pool import conv_max_pool
 from tilegrad.kernels.elementwise import (
     absolute,
     absorb,
@@ -168,6 +169,7 @@ __all__ = [
     "clip",
     "conv",
     "conv_input_grad",
+    "conv_max_pool",
     "conv_weight_grad",
     "copysign",
     "cos",

@@ -41,8 +41,8 @@ EXACT = frozenset(
 SUMS = frozenset(
     [
         "adaptive_avg_pool", "adaptive_avg_pool_grad", "avg_pool", "avg_pool_grad", "conv",
-        "conv_input_grad", "conv_weight_grad", "fold", "gemm", "matmul", "mean", "outer",
-        "pool_scatter", "sum", "sum_to", "syrk",
+        "conv_input_grad", "conv_max_pool", "conv_weight_grad", "fold", "gemm", "matmul", "mean",
+        "outer", "pool_scatter", "sum", "sum_to", "syrk",
     ]
 )
 ELEMENTWISE = frozenset(
@@ -54,6 +54,10 @@ ELEMENTWISE = frozenset(
         "tan", "tanh",
     ]
 )
+
+#: Kernels that choose among sums: which of two that are equal but for rounding wins is open, and
+#: so are the indices they give.
+CHOICES = frozenset(["conv_max_pool"])
 
 SUM_UNITS = 32
 ELEMENT_UNITS = 8  # ours and NumPy's functions are each within 4
@@ -196,6 +200,8 @@ def _compare(call: Call, got: Outcome) -> float:
         if mine.size == 0:
             continue
         if mine.dtype.kind not in "fc":
+            if name in CHOICES:
+                continue
             ratio = np.where(mine == theirs, 0.0, np.inf)
         else:
             ratio = _error_ratio(mine, theirs, allowance)

@@ -183,6 +183,17 @@ def _conv(x: Maker) -> list[Sample]:
     ]
 
 
+def _conv_max_pool(x: Maker) -> list[Sample]:
+    image, kernel = x(2, 3, 9, 10), x(5, 3, 3, 3)
+    return [
+        call(image, kernel),
+        call(image, kernel, x(5), padding=1, activation="relu"),
+        call(image, kernel, x(5), kernel_size=3, pool_stride=2, pool_padding=1, ceil_mode=True),
+        call(x(2, 6, 9, 7), x(4, 3, 3, 3), groups=2, padding=1),
+        call(x(2, 3, 13), x(4, 3, 3), kernel_size=(3,), pool_dilation=2),
+    ]
+
+
 def _conv_gradient(wanted: str) -> Rows:
     def rows(x: Maker) -> list[Sample]:
         samples = []
@@ -568,6 +579,7 @@ ROWS: dict[str, Rows] = {
     ],
     "outer": lambda x: [call(x(37), x(65)), call(x(1), x(67))],
     "conv": _conv,
+    "conv_max_pool": _conv_max_pool,
     "conv_input_grad": _conv_gradient("input"),
     "conv_weight_grad": _conv_gradient("weight"),
     "unfold": lambda x: [

@@ -9,7 +9,7 @@ import numpy as np
 from tilegrad.nn import functional as F
 from tilegrad.nn.conv import Conv1d, Conv2d, Conv3d
 from tilegrad.nn.functional.convolution import conv_activated
-from tilegrad.nn.fusion import FUSED
+from tilegrad.nn.fusion import fuse
 from tilegrad.nn.linear import Linear
 from tilegrad.nn.module import Module
 from tilegrad.nn.parameter import Parameter
@@ -356,11 +356,11 @@ class Softmax2d(Module):
 # ---- neighbours that run as one ------------------------------------------------------------------
 
 
-def _linear_relu(layer: Linear, x: Any) -> Any:
+def _linear_relu(x: Any, layer: Linear, _: ReLU) -> Any:
     parameters = layer._parameters
     return linear_relu(x, parameters["weight"], parameters["bias"])
 
 
-FUSED[Linear, ReLU] = _linear_relu
+fuse(_linear_relu, Linear, ReLU)
 for _kind in (Conv1d, Conv2d, Conv3d):
-    FUSED[_kind, ReLU] = conv_activated
+    fuse(conv_activated, _kind, ReLU)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tilegrad.nn import functional as F
+from tilegrad.nn.activation import ReLU
+from tilegrad.nn.conv import Conv1d, Conv2d, Conv3d
+from tilegrad.nn.functional.convolution import conv_pooled
+from tilegrad.nn.fusion import fuse
 from tilegrad.nn.module import Module
 
 
@@ -303,3 +307,10 @@ class MaxUnpool3d(_MaxUnpool):
     """Maxima of :class:`MaxPool3d` put back to where they were."""
 
     function = staticmethod(F.max_unpool3d)
+
+
+# ---- neighbours that run as one ------------------------------------------------------------------
+
+for _conv, _pool in ((Conv1d, MaxPool1d), (Conv2d, MaxPool2d), (Conv3d, MaxPool3d)):
+    fuse(conv_pooled, _conv, _pool)
+    fuse(conv_pooled, _conv, ReLU, _pool)

@@ -16,6 +16,16 @@ add = elementwise(
     y=lambda g: g,
 )  # fmt: skip
 
+
+def total(*parts: Any) -> Any:
+    """The sum of the parts that are not None; None without any."""
+    result = None
+    for part in parts:
+        if part is not None:
+            result = part if result is None else add(result, part)
+    return result
+
+
 subtract = elementwise(
     "subtract", kernels.subtract, "x y", promotes=True,
     x=lambda g: g,

@@ -13,8 +13,11 @@ from typing import Any
 
 from tilegrad import kernels
 from tilegrad.autograd.op import Op
+from tilegrad.kernels.geometry import conv_geometry
 from tilegrad.ops.activation import relu_grad
+from tilegrad.ops.arithmetic import total
 from tilegrad.ops.define import linear, multilinear
+from tilegrad.ops.pooling import pool_gather, pool_scatter
 from tilegrad.ops.reduction import sum as sum_over
 from tilegrad.ops.shape import expand, reshape
 
@@ -128,6 +131,53 @@ conv_relu = Op(
         ),
         "bias": lambda t, out: relu_grad(per_channel(t, out.shape), out),
     },
+    batch="samples",
+)  # fmt: skip
+
+
+def _window_of_output(x: Any, w: Any, how: tuple[Any, ...]) -> tuple[int, ...]:
+    return conv_geometry("conv", x.shape, w.shape, *how).output_shape
+
+
+def _conv_max_pool(
+    x: Any, w: Any, bias: Any, how: tuple[Any, ...], relu: bool, window: tuple[Any, ...]
+) -> Any:
+    stride, padding, dilation, groups = how
+    return kernels.conv_max_pool(
+        x, w, bias, stride, padding, dilation, groups, "relu" if relu else None, *window
+    )
+
+
+def _pull_pooled(
+    g: tuple[Any, Any], x: Any, w: Any, y: Any, indices: Any, needs: tuple[bool, ...],
+    how: tuple[Any, ...], relu: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    if g[0] is None:
+        return None, None, None
+    kept = relu_grad(g[0], y) if relu else g[0]
+    whole = pool_scatter(kept, indices, _window_of_output(x, w, how))
+    return _pull(whole, x, w, needs, *how)
+
+
+def _push_pooled(
+    t: tuple[Any, ...], x: Any, w: Any, y: Any, indices: Any, how: tuple[Any, ...], relu: bool
+) -> tuple[Any, None]:
+    tx, tw, tb = t
+    whole = total(
+        None if tx is None else conv(tx, w, *how),
+        None if tw is None else conv(x, tw, *how),
+        None if tb is None else per_channel(tb, _window_of_output(x, w, how)),
+    )
+    kept = pool_gather(whole, indices)
+    return relu_grad(kept, y) if relu else kept, None
+
+
+#: ``max_pool(conv(x, w) + bias)``, and of its relu, without the convolution's output; bias may be
+#: None. ``how`` is (stride, padding, dilation, groups), ``window`` what max_pool takes.
+conv_max_pool = Op(
+    "conv_max_pool", _conv_max_pool, inputs=["x", "w", "bias"], outputs=["y", "indices"],
+    vjp={"x w bias": _pull_pooled},
+    jvp={"x w bias": _push_pooled},
     batch="samples",
 )  # fmt: skip
 

@@ -25,22 +25,13 @@ import numpy as np
 
 from tilegrad import kernels
 from tilegrad.autograd.op import Op
-from tilegrad.ops.arithmetic import add, divide, multiply, negative, square, subtract
+from tilegrad.ops.arithmetic import add, divide, multiply, negative, square, subtract, total
 from tilegrad.ops.reduction import count
 from tilegrad.ops.reduction import mean as mean_over
 from tilegrad.ops.reduction import sum as sum_over
 from tilegrad.ops.shape import expand, reshape
 
 Shape = tuple[int, ...]
-
-
-def total(*parts: Any) -> Any:
-    """The sum of the parts that are not None; None without any."""
-    result = None
-    for part in parts:
-        if part is not None:
-            result = part if result is None else add(result, part)
-    return result
 
 
 def scaled(value: Any, factor: Any) -> Any:

@@ -39,8 +39,9 @@ def unbatched(y: Any, added: bool) -> Any:
 
 def _conv(
     op: str, ndim: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
-    groups: int, activation: str | None = None,
+    groups: int, relu: bool = False, window: tuple[Any, ...] | None = None,
 ) -> Any:  # fmt: skip
+    """The convolution, behind it a ReLU, and behind that the maxima of windows."""
     same_dtype(op, x, weight=weight, bias=bias)
     x, added = batched(op, x, ndim)
     if weight.ndim != ndim + 2:
@@ -55,7 +56,10 @@ def _conv(
         )
     if isinstance(padding, str):
         padding = resolve_padding(op, padding, weight.shape[2:], stride, dilation)
-    if activation is not None:
+    if window is not None:
+        how = (stride, padding, dilation, groups)
+        y, _ = ops.conv_max_pool(x, weight, bias, how, relu, window)
+    elif relu:
         y = ops.conv_relu(x, weight, bias, stride, padding, dilation, groups)
     elif bias is not None:
         y = ops.conv_bias(x, weight, bias, stride, padding, dilation, groups)
@@ -205,13 +209,30 @@ def fold(
     return unbatched(ops.fold(c, size, kernel_size, dilation, padding, stride), added)
 
 
-def conv_activated(layer: Any, x: Any) -> Any:
-    """A convolution layer and the ReLU behind it."""
+#: Larger weights are not worth packing again for every block that is pooled at once.
+_MOST_POOLED_WEIGHTS = 2**16
+
+
+def _layers(x: Any, layer: Any, relu: bool, window: tuple[Any, ...] | None) -> Any:
     x, padding = layer.padded(x)
     return _conv(
         type(layer).__name__, layer.ndim, x, layer.weight, layer.bias, layer.stride, padding,
-        layer.dilation, layer.groups, "relu",
+        layer.dilation, layer.groups, relu, window,
     )  # fmt: skip
+
+
+def conv_activated(x: Any, layer: Any, _: Any) -> Any:
+    """A convolution layer and the ReLU behind it."""
+    return _layers(x, layer, True, None)
+
+
+def conv_pooled(x: Any, layer: Any, *behind: Any) -> Any:
+    """A convolution layer and the max pooling behind it, or behind the ReLU between them."""
+    *relu, pool = behind
+    if pool.return_indices or layer.weight.numel() > _MOST_POOLED_WEIGHTS:
+        return pool(_layers(x, layer, True, None) if relu else layer(x))
+    window = pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+    return _layers(x, layer, bool(relu), window)
 
 
 __all__ = [
