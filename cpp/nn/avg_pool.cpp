@@ -98,6 +98,7 @@ struct AvgPoolGrad {
   const Range columns = whole_windows(s, 2);
   std::vector<Range> over[3];        // windows above each pixel, per axis
   std::vector<int64_t> per_axis[3];  // pixels that each window counts, per axis
+  std::vector<T> shares;             // workspace
   std::vector<T> sums;               // workspace, with zeros around
   std::vector<T> phases[2];          // workspace: even and odd pixels of a row
   std::vector<const T*> from;        // workspace
@@ -107,31 +108,44 @@ struct AvgPoolGrad {
       for (int64_t q = 0; q < s.image[i]; ++q) over[i].push_back(windows_over(s, i, q));
       for (int64_t p = 0; p < s.output[i]; ++p) per_axis[i].push_back(counted(s, rule, i, p));
     }
+    shares.resize(static_cast<size_t>(s.output_pixels()));
     sums.resize(static_cast<size_t>(s.output[2] + 2 * margin()));
     for (std::vector<T>& phase : phases) phase.resize(static_cast<size_t>(s.image[2] / 2 + 1));
   }
 
   int64_t margin() const { return s.kernel[2] + s.low[2] + s.high[2]; }
 
-  void add_shares(const Range& wz, const Range& wy, const T* g) {
-    T* const sum = sums.data() + margin();
-    set_zero(sum, s.output[2]);
-    for (int64_t a = wz.begin; a < wz.end; ++a) {
-      for (int64_t b = wy.begin; b < wy.end; ++b) {
-        const T* row = g + (a * s.output[1] + b) * s.output[2];
-        const int64_t zy =
-            per_axis[0][static_cast<size_t>(a)] * per_axis[1][static_cast<size_t>(b)];
+  // shares (*output) = g over what each window's sum is divided by.
+  void divide(const T* g) {
+    T* share = shares.data();
+    for (const int64_t a : per_axis[0]) {
+      for (const int64_t b : per_axis[1]) {
         if (columns.size() > 0) {
-          pool_kernels<T>().share(columns.size(), row + columns.begin,
-                                  divisor<T>(rule, zy * s.kernel[2]), sum + columns.begin);
+          const T* const row = g + columns.begin;
+          pool_kernels<T>().mean({1, columns.size(), 1, &row, 0, 1},
+                                 divisor<T>(rule, a * b * s.kernel[2]), share + columns.begin, 0);
         }
         for (int64_t u = 0; u < s.output[2]; ++u) {
           if (u == columns.begin) u = columns.end;
           if (u >= s.output[2]) break;
-          sum[u] += row[u] / divisor<T>(rule, zy * per_axis[2][static_cast<size_t>(u)]);
+          share[u] = g[u] / divisor<T>(rule, a * b * per_axis[2][static_cast<size_t>(u)]);
         }
+        g += s.output[2];
+        share += s.output[2];
       }
     }
+  }
+
+  // sums = the shares of all windows above a row of pixels, per column of windows.
+  void add_shares(const Range& wz, const Range& wy) {
+    from.clear();
+    for (int64_t a = wz.begin; a < wz.end; ++a) {
+      for (int64_t b = wy.begin; b < wy.end; ++b) {
+        from.push_back(shares.data() + (a * s.output[1] + b) * s.output[2]);
+      }
+    }
+    pool_kernels<T>().mean({1, s.output[2], static_cast<int64_t>(from.size()), from.data(), 0, 1},
+                           T(1), sums.data() + margin(), 0);
   }
 
   // The sums of windows first + i, ..., first + i + count - 1, for i < n; `to` is workspace for
@@ -171,13 +185,14 @@ struct AvgPoolGrad {
   }
 
   void plane(const T* g, T* dx) {
+    divide(g);
     for (const Range& wz : over[0]) {
       const Range* before = nullptr;
       for (const Range& wy : over[1]) {
         if (before != nullptr && before->begin == wy.begin && before->end == wy.end) {
           std::memcpy(dx, dx - s.image[2], sizeof(T) * static_cast<size_t>(s.image[2]));
         } else {
-          add_shares(wz, wy, g);
+          add_shares(wz, wy);
           spread(dx);
         }
         before = &wy;

@@ -32,6 +32,9 @@ struct MaxPool {
 
   explicit MaxPool(const PoolShape& shape) : s(shape) {}
 
+  // Whether T holds the index of every pixel.
+  bool exact() const { return s.image_pixels() <= int64_t{1} << std::numeric_limits<T>::digits; }
+
   // The pixel that tap (a, b, 0) of window (z, v, u) meets, flat in the plane.
   int64_t pixel(int64_t z, int64_t v, int64_t u, int64_t a, int64_t b) const {
     const int64_t iz = z * s.stride[0] + a * s.dilation[0] - s.low[0];
@@ -42,7 +45,7 @@ struct MaxPool {
   // Output rows [v, v + count) of slice z, which see the same taps of the axes z and y.
   void block(int64_t z, int64_t v, int64_t count, const T* x, T* y, int64_t* indices) {
     const Range tz = taps_inside(s, 0, z), ty = taps_inside(s, 1, v);
-    const bool vectors = tz.size() > 0 && ty.size() > 0 && columns.size() > 0;
+    const bool vectors = tz.size() > 0 && ty.size() > 0 && columns.size() > 0 && exact();
     if (vectors) {
       from.clear();
       flat.clear();

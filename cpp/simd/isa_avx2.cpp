@@ -36,6 +36,12 @@ struct Vec<float> {
     return {_mm256_blendv_ps(rest.v, _mm256_maskload_ps(p, lanes), _mm256_castsi256_ps(lanes))};
   }
   TILEGRAD_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+  // The first `count` lanes, which hold whole numbers.
+  TILEGRAD_INLINE void store_whole(int64_t* p, int count) const {
+    float lanes[width];
+    store(lanes);
+    for (int i = 0; i < count; ++i) p[i] = static_cast<int64_t>(lanes[i]);
+  }
   TILEGRAD_INLINE void store(float* p, int count) const { _mm256_maskstore_ps(p, first(count), v); }
   // Lanes in [from, to); the others' memory is not touched.
   TILEGRAD_INLINE void store(float* p, int from, int to) const {
@@ -159,6 +165,11 @@ struct Vec<double> {
     return {_mm256_blendv_pd(rest.v, _mm256_maskload_pd(p, lanes), _mm256_castsi256_pd(lanes))};
   }
   TILEGRAD_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
+  TILEGRAD_INLINE void store_whole(int64_t* p, int count) const {
+    double lanes[width];
+    store(lanes);
+    for (int i = 0; i < count; ++i) p[i] = static_cast<int64_t>(lanes[i]);
+  }
   TILEGRAD_INLINE void store(double* p, int count) const {
     _mm256_maskstore_pd(p, first(count), v);
   }

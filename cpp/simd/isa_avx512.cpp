@@ -38,6 +38,13 @@ struct Vec<float> {
     return {_mm512_mask_loadu_ps(rest.v, first(count), p)};
   }
   TILEGRAD_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
+  // The first `count` lanes, which hold whole numbers.
+  TILEGRAD_INLINE void store_whole(int64_t* p, int count) const {
+    const __m256 low = _mm512_castps512_ps256(v), high = _mm512_extractf32x8_ps(v, 1);
+    const Mask lanes = first(count);
+    _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(lanes), _mm512_cvtps_epi64(low));
+    _mm512_mask_storeu_epi64(p + 8, static_cast<__mmask8>(lanes >> 8), _mm512_cvtps_epi64(high));
+  }
   TILEGRAD_INLINE void store(float* p, int count) const {
     _mm512_mask_storeu_ps(p, first(count), v);
   }
@@ -165,6 +172,9 @@ struct Vec<double> {
     return {_mm512_mask_loadu_pd(rest.v, first(count), p)};
   }
   TILEGRAD_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
+  TILEGRAD_INLINE void store_whole(int64_t* p, int count) const {
+    _mm512_mask_storeu_epi64(p, first(count), _mm512_cvtpd_epi64(v));
+  }
   TILEGRAD_INLINE void store(double* p, int count) const {
     _mm512_mask_storeu_pd(p, first(count), v);
   }

@@ -40,6 +40,9 @@ struct Vec {
     return {count > 0 ? *p : rest.v};
   }
   TILEGRAD_INLINE void store(T* p) const { *p = v; }
+  TILEGRAD_INLINE void store_whole(int64_t* p, int count) const {
+    if (count > 0) *p = static_cast<int64_t>(v);
+  }
   TILEGRAD_INLINE void store(T* p, int count) const {
     if (count > 0) *p = v;
   }
