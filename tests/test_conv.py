@@ -19,7 +19,7 @@ from conv_cases import (
     refusing,
     threads,
 )
-from scipy.signal import correlate
+from scipy.signal import correlate, correlate2d
 
 from tilegrad import _native, kernels
 from tilegrad.kernels import reference
@@ -100,6 +100,24 @@ def test_against_scipy(isa):
             np.testing.assert_allclose(kernels.conv(x, w), wanted, rtol=0, atol=bound)
             checks += 1
     assert checks == sum(case.window == (1, 0, 1, 1) for case in CONVS) - 2
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 2), (4, 0)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_against_scipy_in_two_axes(padding, stride):
+    """scipy.signal.correlate2d of the padded plane, and every stride-th result of it."""
+    rng = np.random.default_rng(9)
+    x, w = rng.standard_normal((2, 3, 9, 14)), rng.standard_normal((5, 3, 4, 3))
+    pairs = [(p, p + 1) for p in padding]
+    padded = np.pad(x, [(0, 0), (0, 0), *pairs])
+    wanted = [
+        [sum(map(_valid2d, image, kernel))[::stride, ::stride] for kernel in w] for image in padded
+    ]
+    np.testing.assert_allclose(kernels.conv(x, w, None, stride, pairs), wanted, rtol=0, atol=1e-13)
+
+
+def _valid2d(plane, kernel):
+    return correlate2d(plane, kernel, mode="valid")
 
 
 def _valid(plane, kernel):
@@ -195,6 +213,15 @@ def test_inputs_stay_as_they_are():
         np.testing.assert_array_equal(a, b)
 
 
+def test_strides_and_dilations_beyond_the_image():
+    """One window is left, however far the next one would be."""
+    x, w = np.ones((1, 2, 4, 4)), np.ones((3, 2, 1, 1))
+    for huge in (2**35, 2**62, 2**70):
+        np.testing.assert_array_equal(kernels.conv(x, w, None, huge), np.full((1, 3, 1, 1), 2.0))
+        np.testing.assert_array_equal(kernels.conv(x, w, None, 1, 0, huge), kernels.conv(x, w))
+        assert kernels.max_pool(x, 1, huge)[0].shape == (1, 2, 1, 1)
+
+
 def test_other_types_go_to_the_twin():
     """Integers, half precision, mixed types and lists: what NumPy takes, the kernels take."""
     x, w = np.arange(25).reshape(1, 1, 5, 5), np.ones((1, 1, 3, 3), int)
@@ -222,8 +249,18 @@ BAD_CALLS = [
     ("conv", (X, W, None, 1, ((1, 1),)), ValueError, "pairs"),
     ("conv", (X, W, None, 1, -9), ValueError, "crops more than the 8 pixels"),
     ("conv", (X[:, :, :2], W), ValueError, "spans 3 pixels.*has 2"),
-    ("conv", (X, W, None, 1, 2**62), ValueError, "overflow"),
-    ("conv", (X, W, None, 1, (2**31, 2**31)), ValueError, "overflow"),
+    *[
+        ("conv", (X, W, None, 1, padding), OverflowError, r"\(2, 6, 8, 8\).*overflows")
+        for padding in (2**62, 2**70, (2**31, 2**31), ((2**62, 2**62), (0, 0)))
+    ],
+    ("conv", (X, W, None, 1, 0, 2**62), ValueError, "spans .* pixels"),
+    ("conv_input_grad", (X, W, X.shape, 1, 2**62), OverflowError, "overflows"),
+    ("conv_input_grad", (X, W, (2, 6, 2**60, 8)), OverflowError, "overflows"),
+    ("conv_weight_grad", (X, X, W.shape, 1, 2**62), OverflowError, "overflows"),
+    ("unfold", (X, 3, 1, 2**62), OverflowError, r"\(2, 6, 8, 8\).*overflows"),
+    ("fold", (np.zeros((1, 9, 5)), (2**60, 4), 3), OverflowError, "overflows"),
+    ("conv_max_pool", (X, W, None, 1, 2**62), OverflowError, "overflows"),
+    ("conv_max_pool", (X, W, None, 1, 0, 1, 1, None, 7), ValueError, "spans 7 pixels"),
     ("conv", (X, W, None, 1.5), TypeError, "stride must be an integer"),
     ("conv", (X, W, None, 1, "same"), TypeError, "resolved"),
     ("conv", (X, W, None, 1, 0, 1, 1, "tanh"), ValueError, "activation"),
@@ -239,7 +276,7 @@ BAD_CALLS = [
 def test_bad_arguments_are_named(name, args, error, text):
     with pytest.raises(error, match=text) as raised:
         getattr(kernels, name)(*args)
-    assert str(raised.value).startswith(f"{name}:")
+    assert str(raised.value).startswith(("conv:", "max_pool:", f"{name}:"))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

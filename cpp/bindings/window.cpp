@@ -217,7 +217,8 @@ bool pool_shape(const Dims& input, PyObject* kernel_size, PyObject* stride, PyOb
     shape.dilation[i] = w.dilation[i];
   }
   const Dims result = result_dims(input, shape);
-  return addressable(result.size, result.count);
+  const int64_t padded[] = {shape.planes, w.padded[0], w.padded[1], w.padded[2]};
+  return addressable(padded, 4) && addressable(result.size, result.count);
 }
 
 }  // namespace tilegrad::bindings

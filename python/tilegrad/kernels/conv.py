@@ -24,7 +24,9 @@ from tilegrad.kernels.geometry import (
     ConvGeometry,
     Padding,
     Sizes,
+    check_padded,
     check_planes,
+    check_size,
     conv_geometry,
     pad_pairs,
     per_axis,
@@ -126,7 +128,8 @@ def conv(
         (N, O, *P), with ``P = (S + low + high - dilation * (K - 1) - 1) // stride + 1`` per axis.
 
     Raises:
-        ValueError: shapes disagree, the kernel does not fit, or a size overflows.
+        ValueError: shapes disagree or the kernel does not fit.
+        OverflowError: a size is beyond 64-bit offsets.
 
     >>> x = np.arange(5.0).reshape(1, 1, 5)
     >>> conv(x, np.ones((1, 1, 3)), padding=1)
@@ -274,6 +277,8 @@ def unfold(
     steps = per_axis("unfold", "stride", stride, ndim, 1)
     pairs = pad_pairs("unfold", padding, ndim)
     output = window_counts("unfold", shape[2:], kernel, steps, pairs, spread)
+    check_padded("unfold", shape, pairs)
+    check_size("unfold", "the columns", (*shape[:2], *kernel, *output))
     image = _padded(x, pairs)
     columns = np.empty((*shape[:2], math.prod(kernel), *output), x.dtype)
     for tap, (_, window) in enumerate(_taps(kernel, steps, spread, output)):
@@ -314,6 +319,7 @@ def fold(
     steps = per_axis("fold", "stride", stride, ndim, 1)
     pairs = pad_pairs("fold", padding, ndim)
     output = window_counts("fold", image, kernel, steps, pairs, spread)
+    check_padded("fold", (*c.shape[:2], *image), pairs)
     taps, pixels = math.prod(kernel), math.prod(output)
     if c.ndim != 3 or c.shape[1] % taps or c.shape[2] != pixels:
         raise ValueError(

@@ -95,10 +95,22 @@ def resolve_padding(
 
 
 def check_size(op: str, what: str, shape: Sequence[int]) -> None:
-    """Raise ValueError where an array of ``shape`` could not be addressed with 64 bits."""
+    """Raise OverflowError where an array of ``shape`` could not be addressed with 64 bits."""
     # Empty axes count as one: the other sizes alone may already overflow an offset.
     if math.prod(max(1, size) for size in shape) >= MAX_ELEMENTS:
-        raise ValueError(f"{op}: {what} of shape {tuple(shape)} overflows 64-bit offsets")
+        raise OverflowError(
+            f"{op}: {what} of shape {tuple(shape)} overflows 64-bit offsets; use smaller sizes"
+        )
+
+
+def check_padded(
+    op: str, input_shape: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> None:
+    """Raise OverflowError where images (N, C, *S) with their padding could not be addressed."""
+    image = zip(input_shape[2:], padding, strict=True)
+    padded = [size + low + high for size, (low, high) in image]
+    shape = tuple(input_shape)
+    check_size(op, f"the input {shape} with its padding", (*shape[:2], *padded))
 
 
 def window_counts(
@@ -185,7 +197,8 @@ def conv_geometry(
     """Check a convolution of ``input_shape`` (N, C, *S) with ``kernel_shape`` (O, C/groups, *K).
 
     Raises:
-        ValueError: ranks or channels disagree, the kernel does not fit, or a size overflows.
+        ValueError: ranks or channels disagree, or the kernel does not fit.
+        OverflowError: a size is beyond 64-bit offsets.
         TypeError: an argument is not made of integers.
 
     >>> conv_geometry("conv", (1, 3, 8, 8), (4, 3, 3, 3), 2, 1, 1, 1).output
@@ -228,8 +241,7 @@ def conv_geometry(
     spread = per_axis(op, "dilation", dilation, ndim, 1)
     pairs = pad_pairs(op, padding, ndim)
     output = window_counts(op, image, kernel, steps, pairs, spread)
-    padded = [size + low + high for size, (low, high) in zip(image, pairs, strict=True)]
-    check_size(op, "the padded image", (batch, channels, *padded))
+    check_padded(op, input_shape, pairs)
     check_size(op, "the result", (batch, out_channels, *output))
     check_size(op, "the kernel", kernel_shape)
     return ConvGeometry(
@@ -332,6 +344,7 @@ def pool_geometry(
 
     Raises:
         ValueError: a rank is wrong, the window does not fit, or padding exceeds half of it.
+        OverflowError: a size is beyond 64-bit offsets.
         TypeError: an argument is not made of integers.
     """
     shape = check_planes(op, input_shape)
@@ -349,6 +362,7 @@ def pool_geometry(
                 f"kernel of size {k} and dilation {d} spans"
             )
     output = window_counts(op, shape[2:], kernel, steps, pairs, spread, bool(ceil_mode))
+    check_padded(op, shape, pairs)
     check_size(op, "the result", (*shape[:2], *output))
     return PoolGeometry(shape, kernel, output, steps, pairs, spread)
 
@@ -377,4 +391,6 @@ def adaptive_output(op: str, image: Sequence[int], output_size: Any) -> tuple[in
     sizes = tuple(
         size if count is None else count for size, count in zip(image, wanted, strict=True)
     )
-    return per_axis(op, "output_size", sizes, ndim, 0)
+    sizes = per_axis(op, "output_size", sizes, ndim, 0)
+    check_size(op, "the result for each channel", sizes)
+    return sizes
