@@ -19,7 +19,25 @@ def _count_batch(counter: Tensor) -> None:
     counter._bump_version()
 
 
-class _Running(Module):
+class _Affine(Module):
+    """A layer whose results are multiplied by a weight and shifted by a bias, where it has them."""
+
+    weight: Any
+    bias: Any
+
+    def _register_affine(self, shape: Any, weight: bool, bias: bool, dtype: Any) -> None:
+        self.register_parameter("weight", empty(shape, dtype) if weight else None)
+        self.register_parameter("bias", empty(shape, dtype) if weight and bias else None)
+
+    def reset_parameters(self) -> None:
+        """Set weight to 1 and bias to 0."""
+        for name, value in (("weight", 1), ("bias", 0)):
+            parameter = self._parameters.get(name)
+            if parameter is not None:
+                parameter._array[...] = value
+
+
+class _Running(_Affine):
     """Batch and instance normalisation: affine parameters and running statistics."""
 
     _version = 2  # since 2 the state dict holds num_batches_tracked
@@ -27,8 +45,6 @@ class _Running(Module):
     running_mean: Any
     running_var: Any
     num_batches_tracked: Any
-    weight: Any
-    bias: Any
 
     def __init__(
         self, num_features: int, eps: float, momentum: float | None, affine: bool,
@@ -41,8 +57,7 @@ class _Running(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.register_parameter("weight", empty(num_features, dtype) if affine else None)
-        self.register_parameter("bias", empty(num_features, dtype) if affine and bias else None)
+        self._register_affine(num_features, affine, bias, dtype)
         kind = np.float32 if dtype is None else dtype
         for name, start in (
             ("running_mean", np.zeros(num_features, kind)),
@@ -62,12 +77,9 @@ class _Running(Module):
                 buffer._bump_version()
 
     def reset_parameters(self) -> None:
-        """Set weight to 1 and bias to 0."""
+        """Set weight to 1 and bias to 0, and forget the running statistics."""
         self.reset_running_stats()
-        if self.weight is not None:
-            self.weight._array[...] = 1
-        if self.bias is not None:
-            self.bias._array[...] = 0
+        super().reset_parameters()
 
     def _check_input(self, input: Any) -> None:
         if input.ndim not in self.ranks:
@@ -198,11 +210,8 @@ class InstanceNorm3d(_InstanceNorm):
     ranks = (4, 5)
 
 
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     """Normalisation over the last axes, of the sizes ``normalized_shape``."""
-
-    weight: Any
-    bias: Any
 
     def __init__(
         self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True,
@@ -214,18 +223,8 @@ class LayerNorm(Module):
         self.normalized_shape = tuple(shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        affine = elementwise_affine
-        self.register_parameter("weight", empty(self.normalized_shape, dtype) if affine else None)
-        has_bias = affine and bias
-        self.register_parameter("bias", empty(self.normalized_shape, dtype) if has_bias else None)
+        self._register_affine(self.normalized_shape, elementwise_affine, bias, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set weight to 1 and bias to 0."""
-        if self.weight is not None:
-            self.weight._array[...] = 1
-        if self.bias is not None:
-            self.bias._array[...] = 0
 
     def forward(self, input: Any) -> Any:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -237,10 +236,8 @@ class LayerNorm(Module):
         )
 
 
-class RMSNorm(Module):
+class RMSNorm(_Affine):
     """Division by the root mean square over the last axes."""
-
-    weight: Any
 
     def __init__(
         self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True,
@@ -257,11 +254,6 @@ class RMSNorm(Module):
         )
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Set weight to 1."""
-        if self.weight is not None:
-            self.weight._array[...] = 1
-
     def forward(self, input: Any) -> Any:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
@@ -272,11 +264,8 @@ class RMSNorm(Module):
         )
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Normalisation of groups of channels of each image of (N, C, *S)."""
-
-    weight: Any
-    bias: Any
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
@@ -293,16 +282,8 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        self.register_parameter("weight", empty(num_channels, dtype) if affine else None)
-        self.register_parameter("bias", empty(num_channels, dtype) if affine and bias else None)
+        self._register_affine(num_channels, affine, bias, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set weight to 1 and bias to 0."""
-        if self.weight is not None:
-            self.weight._array[...] = 1
-        if self.bias is not None:
-            self.bias._array[...] = 0
 
     def forward(self, input: Any) -> Any:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
