@@ -213,6 +213,14 @@ def test_same_bits_for_any_number_of_threads(isa):
             np.testing.assert_array_equal(a, b)
 
 
+def test_indices_beyond_what_float32_holds():
+    """2^24 + 5 is no float32."""
+    x = np.zeros((1, 1, 2**24 + 8), np.float32)
+    x[..., -3] = 1
+    _, at = kernels.max_pool(x, 2)
+    assert (at[0, 0, -4:] - 2**24).tolist() == [0, 2, 5, 6]
+
+
 def test_integers_pool_exactly():
     x = np.arange(16).reshape(1, 1, 4, 4)
     assert kernels.max_pool(x, 2)[0].dtype == x.dtype
