@@ -249,11 +249,11 @@ def _tensor(path: Path) -> Any:
     return numpy_helper.to_array(proto)
 
 
-def _load(folder: Path) -> tuple[Any, list[Any], list[Any]] | None:
+def _load(folder: Path, operators: Any) -> tuple[Any, list[Any], list[Any]] | None:
     """The node of a model of one node with its inputs and outputs; None if it is no such thing."""
     graph = onnx.load(folder / "model.onnx").graph
     nodes = graph.node
-    if len(nodes) != 1 or nodes[0].op_type not in RUN or nodes[0].domain:
+    if len(nodes) != 1 or nodes[0].op_type not in operators or nodes[0].domain:
         return None
     if not all(value.type.HasField("tensor_type") for value in (*graph.input, *graph.output)):
         return None
@@ -266,24 +266,34 @@ def _load(folder: Path) -> tuple[Any, list[Any], list[Any]] | None:
     return nodes[0], [next(given) if name else None for name in nodes[0].input], outputs
 
 
-CASES = {
-    folder.name: loaded
-    for folder in sorted(DATA.glob("test_*"))
-    if folder.name not in DIFFERENT
-    and (folder / "model.onnx").is_file()
-    and (loaded := _load(folder)) is not None
-}
+def cases(operators: Any, different: Any) -> dict[str, Any]:
+    """The models of one of the operators, by name, without those that differ on purpose."""
+    return {
+        folder.name: loaded
+        for folder in sorted(DATA.glob("test_*"))
+        if folder.name not in different
+        and (folder / "model.onnx").is_file()
+        and (loaded := _load(folder, operators)) is not None
+    }
+
+
+def run(node: Any, inputs: list[Any], operators: dict[str, Callable[..., Any]]) -> list[Any]:
+    """What our function makes of the inputs: a tensor per output."""
+    attrs = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    attrs = {key: value.decode() if isinstance(value, bytes) else value
+             for key, value in attrs.items()}  # fmt: skip
+    attrs["outputs"] = len(node.output)
+    out = operators[node.op_type](attrs, *(None if x is None else tg.tensor(x) for x in inputs))
+    return list(out) if isinstance(out, (tuple, list)) else [out]
+
+
+CASES = cases(RUN, DIFFERENT)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_node(name: str):
     node, inputs, expected = CASES[name]
-    attrs = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    attrs = {key: value.decode() if isinstance(value, bytes) else value
-             for key, value in attrs.items()}  # fmt: skip
-    attrs["outputs"] = len(node.output)
-    out = RUN[node.op_type](attrs, *(None if x is None else tg.tensor(x) for x in inputs))
-    found = out if isinstance(out, (tuple, list)) else (out,)
+    found = run(node, inputs, RUN)
     for value, wanted in zip(found, expected, strict=True):
         assert value.shape == wanted.shape
         np.testing.assert_allclose(value.numpy().astype(wanted.dtype), wanted, rtol=1e-5, atol=1e-6)
