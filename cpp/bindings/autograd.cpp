@@ -15,6 +15,7 @@ namespace tilegrad::bindings {
 
 PyTypeObject* tensor_class = nullptr;
 PyTypeObject* node_class = nullptr;
+PyTypeObject* output_class = nullptr;
 thread_local bool grad_enabled = true;
 
 namespace {

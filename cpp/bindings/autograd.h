@@ -52,6 +52,7 @@ extern PyTypeObject node_base_type;
 // The Python classes that derive from the bases; null until tilegrad.autograd is imported.
 extern PyTypeObject* tensor_class;
 extern PyTypeObject* node_class;
+extern PyTypeObject* output_class;  // result i of a node with several
 
 // Whether operations of this thread record a graph.
 extern thread_local bool grad_enabled;

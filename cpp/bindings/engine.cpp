@@ -4,12 +4,10 @@
 // gradients that fit their edge. The rest is asked of tilegrad.autograd.engine and of Op.pull:
 // recorded passes, forward-mode tangents, several results, un-broadcasting, hooks, freed or changed
 // values (which raise there).
-#include <algorithm>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
-#include "bindings/autograd.h"
+#include "bindings/graph.h"
 #include "bindings/module.h"
 #include "bindings/numpy.h"
 #include "bindings/op.h"
@@ -18,34 +16,15 @@ namespace tilegrad::bindings {
 namespace {
 
 struct Names {
-  PyObject *fit, *add, *add_into, *pull, *call_hooks, *node, *index;
+  PyObject *fit, *add, *add_into, *pull, *call_hooks;
 };
 Names names;
 
 // The Python side, tilegrad.autograd.engine, set once.
 PyObject* helpers = nullptr;
-PyTypeObject* output_class = nullptr;  // tilegrad.autograd.node.Output
-PyObject* freed = nullptr;             // tilegrad.autograd.node.FREED
+PyObject* freed = nullptr;  // tilegrad.autograd.node.FREED
 
-bool is_node(PyObject* edge) { return Py_TYPE(edge) == node_class; }
-bool is_output(PyObject* edge) { return Py_TYPE(edge) == output_class; }
-NodeObject* as_node(PyObject* object) { return reinterpret_cast<NodeObject*>(object); }
 bool is_plain(PyObject* g) { return PyArray_CheckExact(g); }
-
-[[noreturn]] void fail() { throw PythonError(); }
-
-PyRef checked(PyObject* result) {
-  if (result == nullptr) fail();
-  return PyRef(result);
-}
-
-// The node or leaf behind an edge, borrowed from it, and which of its results the edge is.
-std::pair<PyObject*, size_t> resolve(PyObject* edge) {
-  if (!is_output(edge)) return {edge, 0};
-  const PyRef node = checked(PyObject_GetAttr(edge, names.node));
-  const PyRef index = checked(PyObject_GetAttr(edge, names.index));
-  return {node.get(), PyLong_AsSize_t(index.get())};  // the edge keeps the node alive
-}
 
 // A gradient that waits; `owned` if this pass allocated it, so that more can be added in place.
 struct Waiting {
@@ -80,7 +59,8 @@ class Pass {
   PyRef take(Place& place, size_t index) const;
   PyRef collect_gradient(Place& place) const;
   bool pull_natively(NodeObject* node, PyObject* g);
-  PyRef argument(NodeObject* node, Py_ssize_t position, PyObject* source, PyObject* g) const;
+  PyRef argument(NodeObject* node, Py_ssize_t position, PyObject* source, PyObject* g);
+  PyRef apply_rule(NodeObject* node, Py_ssize_t position, PyObject* rule, PyObject* g);
   void pull_in_python(NodeObject* node, PyObject* g);
 
   bool create_graph_, retain_graph_, to_targets_;
@@ -101,29 +81,6 @@ Place* Pass::find(PyObject* object) {
     leaves_.back().parts.resize(1);
   }
   return &leaves_[found->second];
-}
-
-// Every node that the edges of `roots` lead to, earliest first.
-std::vector<PyObject*> nodes_behind(const std::vector<PyObject*>& edges) {
-  std::vector<PyObject*> stack, found;
-  std::unordered_set<PyObject*> seen;
-  const auto push = [&](PyObject* edge) {
-    if (edge == Py_None) return;
-    PyObject* object = resolve(edge).first;
-    if (is_node(object) && seen.insert(object).second) {
-      stack.push_back(object);
-      found.push_back(object);
-    }
-  };
-  for (PyObject* edge : edges) push(edge);
-  while (!stack.empty()) {
-    PyObject* next = as_node(stack.back())->edges;
-    stack.pop_back();
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(next); ++i) push(PyTuple_GET_ITEM(next, i));
-  }
-  std::sort(found.begin(), found.end(),
-            [](PyObject* a, PyObject* b) { return as_node(a)->sequence < as_node(b)->sequence; });
-  return found;
 }
 
 void Pass::collect(PyObject* roots) {
@@ -246,7 +203,7 @@ PyRef Pass::collect_gradient(Place& place) const {
 }
 
 // An argument of a rule; null if the Python side has to provide it (or refuse).
-PyRef Pass::argument(NodeObject* node, Py_ssize_t position, PyObject* source, PyObject* g) const {
+PyRef Pass::argument(NodeObject* node, Py_ssize_t position, PyObject* source, PyObject* g) {
   const auto kind = static_cast<RuleSource>(PyLong_AsLong(PyTuple_GET_ITEM(source, 0)));
   PyObject* key = PyTuple_GET_ITEM(source, 1);
   switch (kind) {
@@ -258,6 +215,22 @@ PyRef Pass::argument(NodeObject* node, Py_ssize_t position, PyObject* source, Py
       if (node->out == nullptr || !is_plain(node->out)) return PyRef();
       const auto* version = reinterpret_cast<VersionObject*>(node->out_version);
       return version->value == 0 ? PyRef::borrow(node->out) : PyRef();
+    }
+    case RuleSource::kResult: {
+      if (node->out == nullptr || !PyTuple_Check(node->out)) return PyRef();
+      const auto* version = reinterpret_cast<VersionObject*>(node->out_version);
+      PyObject* result = PyTuple_GET_ITEM(node->out, PyLong_AsSsize_t(key));
+      return version->value == 0 && is_plain(result) ? PyRef::borrow(result) : PyRef();
+    }
+    case RuleSource::kNeeds: {
+      const Py_ssize_t count = PyTuple_GET_SIZE(key);
+      PyRef needs = checked(PyTuple_New(count));
+      for (Py_ssize_t i = 0; i < count; ++i) {
+        const Py_ssize_t input = PyLong_AsSsize_t(PyTuple_GET_ITEM(key, i));
+        const bool asked = needed(PyTuple_GET_ITEM(node->edges, input));
+        PyTuple_SET_ITEM(needs.get(), i, Py_NewRef(asked ? Py_True : Py_False));
+      }
+      return needs;
     }
     case RuleSource::kOwnShape: {
       PyObject* edge = PyTuple_GET_ITEM(node->edges, position);
@@ -284,33 +257,63 @@ PyRef Pass::argument(NodeObject* node, Py_ssize_t position, PyObject* source, Py
   return PyRef();
 }
 
-// Evaluates the rules of `node` here; false if Python has to.
+// What `rule` returns for the input at `position`; null if the Python side has to see to it.
+PyRef Pass::apply_rule(NodeObject* node, Py_ssize_t position, PyObject* rule, PyObject* g) {
+  PyRef held[kMaxRuleArguments];
+  PyObject* arguments[kMaxRuleArguments + 1];
+  const Py_ssize_t size = PyTuple_GET_SIZE(rule) - 2;
+  for (Py_ssize_t k = 0; k < size; ++k) {
+    held[k] = argument(node, position, PyTuple_GET_ITEM(rule, k + 2), g);
+    if (!held[k]) {
+      if (PyErr_Occurred()) fail();
+      return PyRef();
+    }
+    arguments[k + 1] = held[k].get();
+  }
+  return checked(PyObject_Vectorcall(PyTuple_GET_ITEM(rule, 0), arguments + 1,
+                                     static_cast<size_t>(size) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                     nullptr));
+}
+
+// Whether a cotangent holds arrays alone.
+bool is_plain_or_several(PyObject* g) {
+  if (is_plain(g)) return true;
+  if (!PyTuple_CheckExact(g)) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(g); ++i) {
+    PyObject* part = PyTuple_GET_ITEM(g, i);
+    if (part != Py_None && !is_plain(part)) return false;
+  }
+  return true;
+}
+
+// Evaluates the rules of `node` here; false, with nothing done, if Python has to.
 bool Pass::pull_natively(NodeObject* node, PyObject* g) {
-  if (create_graph_ || node->tensor_mode || !is_plain(g)) return false;
+  if (create_graph_ || node->tensor_mode || !is_plain_or_several(g)) return false;
   PyObject* rules = native_rules(node->op);
   if (rules == nullptr) return false;
   const Py_ssize_t count = PyTuple_GET_SIZE(node->edges);
   PyRef parts[kMaxInputs];
   if (count > kMaxInputs || PyTuple_GET_SIZE(rules) != count) return false;
+  PyRef joint;                     // the result of a rule for several inputs
+  PyObject* joint_rule = nullptr;  // and which one that was
   for (Py_ssize_t i = 0; i < count; ++i) {
     if (!needed(PyTuple_GET_ITEM(node->edges, i))) continue;
     PyObject* rule = PyTuple_GET_ITEM(rules, i);
     if (rule == Py_None) return false;
-    PyRef held[kMaxRuleArguments];
-    PyObject* arguments[kMaxRuleArguments + 1];
-    const Py_ssize_t size = PyTuple_GET_SIZE(rule) - 1;
-    for (Py_ssize_t k = 0; k < size; ++k) {
-      held[k] = argument(node, i, PyTuple_GET_ITEM(rule, k + 1), g);
-      if (!held[k]) {
-        if (PyErr_Occurred()) fail();
-        return false;
-      }
-      arguments[k + 1] = held[k].get();
+    PyObject* part = PyTuple_GET_ITEM(rule, 1);
+    if (part == Py_None) {
+      parts[i] = apply_rule(node, i, rule, g);
+      if (!parts[i]) return false;
+      continue;
     }
-    parts[i] = checked(
-        PyObject_Vectorcall(PyTuple_GET_ITEM(rule, 0), arguments + 1,
-                            static_cast<size_t>(size) | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+    if (joint_rule != PyTuple_GET_ITEM(rule, 0)) {
+      joint = apply_rule(node, i, rule, g);
+      joint_rule = PyTuple_GET_ITEM(rule, 0);
+      if (!joint) return false;
+    }
+    parts[i] = checked(PySequence_GetItem(joint.get(), PyLong_AsSsize_t(part)));
   }
+  joint = PyRef();  // a part that is handed on has one owner
   for (Py_ssize_t i = 0; i < count; ++i) {
     if (parts[i] && parts[i].get() != Py_None) {
       const PyRef part = std::move(parts[i]);
@@ -409,22 +412,11 @@ pybind11::object backward_pass(const pybind11::tuple& roots, const pybind11::obj
   }
 }
 
-// A list of the nodes that a tuple of edges leads to, earliest first.
-pybind11::list reachable(const pybind11::tuple& roots) {
-  std::vector<PyObject*> edges;
-  for (const pybind11::handle edge : roots) edges.push_back(edge.ptr());
-  pybind11::list nodes;
-  for (PyObject* node : nodes_behind(edges)) nodes.append(pybind11::handle(node));
-  return nodes;
-}
-
 const ModuleInit init([](pybind11::module_& module) {
-  names = {PyUnicode_InternFromString("fit"),        PyUnicode_InternFromString("add"),
-           PyUnicode_InternFromString("add_into"),   PyUnicode_InternFromString("pull"),
-           PyUnicode_InternFromString("call_hooks"), PyUnicode_InternFromString("node"),
-           PyUnicode_InternFromString("index")};
+  names = {PyUnicode_InternFromString("fit"), PyUnicode_InternFromString("add"),
+           PyUnicode_InternFromString("add_into"), PyUnicode_InternFromString("pull"),
+           PyUnicode_InternFromString("call_hooks")};
   module.def("backward_pass", backward_pass);
-  module.def("reachable", reachable);
   module.def("set_engine_helpers",
              [](const pybind11::object& object, const pybind11::object& output,
                 const pybind11::object& gone) {

@@ -52,28 +52,11 @@ PyObject* call_direct(KernelObject* self, PyObject* const* args, size_t nargsf, 
   return name_failure(reinterpret_cast<PyObject*>(self), args, nargs + names);
 }
 
-PyObject* call_hook(KernelObject* self, PyObject* const* args, Py_ssize_t nargs,
-                    PyObject* kwnames) {
-  const PyRef positional(PyTuple_New(nargs));
-  const PyRef named(PyDict_New());
-  if (!positional || !named) return nullptr;
-  for (Py_ssize_t i = 0; i < nargs; ++i) {
-    PyTuple_SET_ITEM(positional.get(), i, Py_NewRef(args[i]));
-  }
-  const Py_ssize_t names = kwnames != nullptr ? PyTuple_GET_SIZE(kwnames) : 0;
-  for (Py_ssize_t i = 0; i < names; ++i) {
-    if (PyDict_SetItem(named.get(), PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
-      return nullptr;
-    }
-  }
-  const PyRef hook = PyRef::borrow(dispatch_hook);  // it may replace itself
-  return PyObject_CallFunctionObjArgs(hook.get(), reinterpret_cast<PyObject*>(self),
-                                      positional.get(), named.get(), nullptr);
-}
-
 PyObject* kernel_call(PyObject* object, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
   auto* self = reinterpret_cast<KernelObject*>(object);
-  if (dispatch_hook != nullptr) return call_hook(self, args, PyVectorcall_NARGS(nargsf), kwnames);
+  if (dispatch_hook != nullptr) {
+    return call_packed(dispatch_hook, object, args, PyVectorcall_NARGS(nargsf), kwnames);
+  }
   return call_direct(self, args, nargsf, kwnames);
 }
 

@@ -34,6 +34,7 @@ struct OpObject {
   int arity;  // -1: any number of inputs
   char promotes, discrete, view, saves_out, saves_inputs, several;
   uint32_t saved_inputs;  // bit i: input i is saved
+  uint32_t saved_outs;    // bit i: of several results, the i-th is saved
   uint32_t with_rule;     // bit i: input i has a vjp rule
 };
 
@@ -55,24 +56,6 @@ PyObject* call_slow(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyO
   all[0] = self;
   for (Py_ssize_t i = 0; i < nargs + names; ++i) all[i + 1] = args[i];
   return PyObject_VectorcallMethod(call_text, all, static_cast<size_t>(nargs + 1), kwnames);
-}
-
-PyObject* call_observer_of_ops(PyObject* self, PyObject* const* args, Py_ssize_t nargs,
-                               PyObject* kwnames) {
-  const PyRef positional(PyTuple_New(nargs));
-  const PyRef named(PyDict_New());
-  if (!positional || !named) return nullptr;
-  for (Py_ssize_t i = 0; i < nargs; ++i) {
-    PyTuple_SET_ITEM(positional.get(), i, Py_NewRef(args[i]));
-  }
-  const Py_ssize_t names = kwnames != nullptr ? PyTuple_GET_SIZE(kwnames) : 0;
-  for (Py_ssize_t i = 0; i < names; ++i) {
-    if (PyDict_SetItem(named.get(), PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
-      return nullptr;
-    }
-  }
-  const PyRef function = PyRef::borrow(observer);
-  return PyObject_CallFunctionObjArgs(function.get(), self, positional.get(), named.get(), nullptr);
 }
 
 // {**defaults, given attributes}, or null without an error if a name is no attribute: the Python
@@ -186,37 +169,122 @@ PyObject* saved_inputs(const OpObject* op, PyObject* const* args) {
   return saved;
 }
 
-// The tensor around `out` with its graph node. Null without an error set: the Python path has to
-// raise or decide.
-PyObject* record(OpObject* op, PyObject* const* args, PyObject* attrs, PyObject* out) {
+// A node of this call, which has still to learn of its result. Null without an error set: the
+// Python path has to raise or decide.
+PyRef make_node(OpObject* op, PyObject* const* args, PyObject* attrs) {
   bool stale = false;
   PyRef versions(saved_versions(op, args, stale));
-  if (stale || PyErr_Occurred() || !has_rules(op, args)) return nullptr;
-  auto* array = reinterpret_cast<PyArrayObject*>(out);
+  if (stale || PyErr_Occurred() || !has_rules(op, args)) return PyRef();
   PyRef holder(reinterpret_cast<PyObject*>(new_node()));
-  PyRef tensor(reinterpret_cast<PyObject*>(new_tensor(out)));
-  if (!holder || !tensor) return nullptr;
+  if (!holder) return PyRef();
   auto* node = reinterpret_cast<NodeObject*>(holder.get());
   node->op = Py_NewRef(reinterpret_cast<PyObject*>(op));
   node->edges = edges_of(op, args);
   node->inputs = saved_inputs(op, args);
   node->attrs = Py_NewRef(attrs);
-  node->shape = PyArray_IntTupleFromIntp(PyArray_NDIM(array), PyArray_DIMS(array));
-  node->dtype = Py_NewRef(reinterpret_cast<PyObject*>(PyArray_DESCR(array)));
   node->versions = versions.release();
-  if (node->edges == nullptr || node->inputs == nullptr || node->shape == nullptr) return nullptr;
-  TensorObject* result = as_tensor(tensor.get());
   if (op->saves_out) {
     VersionObject* version = new_version();
-    if (version == nullptr) return nullptr;
+    if (version == nullptr) return PyRef();
     version->value = 0;
-    node->out = Py_NewRef(out);
     node->out_version = reinterpret_cast<PyObject*>(version);
+  }
+  return node->edges != nullptr && node->inputs != nullptr ? std::move(holder) : PyRef();
+}
+
+PyObject* shape_of(PyObject* array) {
+  auto* a = reinterpret_cast<PyArrayObject*>(array);
+  return PyArray_IntTupleFromIntp(PyArray_NDIM(a), PyArray_DIMS(a));
+}
+PyObject* dtype_of(PyObject* array) {
+  return reinterpret_cast<PyObject*>(PyArray_DESCR(reinterpret_cast<PyArrayObject*>(array)));
+}
+bool is_floating(PyObject* array) {
+  return PyArray_DESCR(reinterpret_cast<PyArrayObject*>(array))->kind == 'f';
+}
+
+// The tensor around `out` with its graph node; null as make_node says.
+PyObject* record(OpObject* op, PyObject* const* args, PyObject* attrs, PyObject* out) {
+  PyRef holder = make_node(op, args, attrs);
+  if (!holder) return nullptr;
+  PyRef tensor(reinterpret_cast<PyObject*>(new_tensor(out)));
+  if (!tensor) return nullptr;
+  auto* node = reinterpret_cast<NodeObject*>(holder.get());
+  node->shape = shape_of(out);
+  node->dtype = Py_NewRef(dtype_of(out));
+  if (node->shape == nullptr) return nullptr;
+  TensorObject* result = as_tensor(tensor.get());
+  if (op->saves_out) {
+    node->out = Py_NewRef(out);
     result->version = Py_NewRef(node->out_version);
   }
   result->requires_grad = 1;
   result->node = holder.release();
   return tensor.release();
+}
+
+// Result `i` of a node with several.
+PyRef wrap_result(const OpObject* op, PyObject* holder, Py_ssize_t i, PyObject* array) {
+  PyRef tensor(reinterpret_cast<PyObject*>(new_tensor(array)));
+  if (!tensor || holder == nullptr || !is_floating(array)) return tensor;
+  auto* node = reinterpret_cast<NodeObject*>(holder);
+  const PyRef index(PyLong_FromSsize_t(i));
+  PyRef edge(PyObject_CallFunctionObjArgs(reinterpret_cast<PyObject*>(output_class), holder,
+                                          index.get(), PyTuple_GET_ITEM(node->shape, i),
+                                          PyTuple_GET_ITEM(node->dtype, i), nullptr));
+  if (!edge) return edge;
+  TensorObject* result = as_tensor(tensor.get());
+  if (op->saves_out && (op->saved_outs >> i & 1)) result->version = Py_NewRef(node->out_version);
+  result->requires_grad = 1;
+  result->node = edge.release();
+  return tensor;
+}
+
+// Tells `node` of its results: shapes, dtypes, and those that rules ask for.
+bool describe_results(const OpObject* op, NodeObject* node, PyObject* out) {
+  const Py_ssize_t count = PyTuple_GET_SIZE(out);
+  node->shape = PyTuple_New(count);
+  node->dtype = PyTuple_New(count);
+  PyRef saved(PyTuple_New(count));
+  if (node->shape == nullptr || node->dtype == nullptr || !saved) return false;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* array = PyTuple_GET_ITEM(out, i);
+    PyObject* shape = shape_of(array);
+    if (shape == nullptr) return false;
+    PyTuple_SET_ITEM(node->shape, i, shape);
+    PyTuple_SET_ITEM(node->dtype, i, Py_NewRef(dtype_of(array)));
+    PyTuple_SET_ITEM(saved.get(), i, Py_NewRef(op->saved_outs >> i & 1 ? array : Py_None));
+  }
+  if (op->saves_out) node->out = saved.release();
+  return true;
+}
+
+// The tensors around several results, with one graph node where `needs`; null as make_node says.
+PyObject* record_several(OpObject* op, PyObject* const* args, PyObject* attrs, PyObject* out,
+                         bool needs) {
+  PyRef holder;
+  if (needs) {
+    holder = make_node(op, args, attrs);
+    if (!holder) return nullptr;
+    if (!describe_results(op, reinterpret_cast<NodeObject*>(holder.get()), out)) return nullptr;
+  }
+  const Py_ssize_t count = PyTuple_GET_SIZE(out);
+  PyRef tensors(PyTuple_New(count));
+  if (!tensors) return nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyRef tensor = wrap_result(op, holder.get(), i, PyTuple_GET_ITEM(out, i));
+    if (!tensor) return nullptr;
+    PyTuple_SET_ITEM(tensors.get(), i, tensor.release());
+  }
+  return tensors.release();
+}
+
+bool holds_arrays(PyObject* out) {
+  if (!PyTuple_CheckExact(out) || PyTuple_GET_SIZE(out) > 32) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(out); ++i) {
+    if (!PyArray_CheckExact(PyTuple_GET_ITEM(out, i))) return false;
+  }
+  return true;
 }
 
 PyObject* record_slow(OpObject* op, PyObject* const* args, PyObject* attrs, PyObject* out,
@@ -232,7 +300,7 @@ PyObject* op_call(PyObject* self, PyObject* const* args, size_t nargsf, PyObject
   OpObject* op = as_op(self);
   const Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
   const Py_ssize_t names = kwnames != nullptr ? PyTuple_GET_SIZE(kwnames) : 0;
-  if (observer != nullptr) return call_observer_of_ops(self, args, nargs, kwnames);
+  if (observer != nullptr) return call_packed(observer, self, args, nargs, kwnames);
   if (op->arity < 0 || nargs < op->arity || nargs + names > kMaxCall) {
     return call_slow(self, args, nargs, kwnames);
   }
@@ -260,16 +328,17 @@ PyObject* op_call(PyObject* self, PyObject* const* args, size_t nargsf, PyObject
   PyRef out(PyObject_Vectorcall(op->forward, arrays, flags, kwnames));
   if (!out) return name_failure(self, arrays, nargs + names);
   const bool needs = scan.gradient && grad_enabled && !op->discrete;
-  if (op->view || !PyArray_CheckExact(out.get())) {
+  const bool several = holds_arrays(out.get());
+  if (op->view || !(several || PyArray_CheckExact(out.get()))) {
     return record_slow(op, args, attrs.get(), out.get(), scan.gradient);
   }
-  const auto* array = reinterpret_cast<PyArrayObject*>(out.get());
-  if (!needs || PyArray_DESCR(array)->kind != 'f') {
+  if (!several && (!needs || !is_floating(out.get()))) {
     return reinterpret_cast<PyObject*>(new_tensor(out.get()));
   }
-  PyObject* result = record(op, args, attrs.get(), out.get());
+  PyObject* result = several ? record_several(op, args, attrs.get(), out.get(), needs)
+                             : record(op, args, attrs.get(), out.get());
   if (result != nullptr || PyErr_Occurred()) return result;
-  return record_slow(op, args, attrs.get(), out.get(), true);
+  return record_slow(op, args, attrs.get(), out.get(), scan.gradient);
 }
 
 // ---- the type -----------------------------------------------------------------------------------
@@ -325,6 +394,7 @@ PyMemberDef op_members[] = {
     {"saves_out", T_BOOL, offsetof(OpObject, saves_out), 0, "a rule uses the result"},
     {"saves_inputs", T_BOOL, offsetof(OpObject, saves_inputs), 0, "a rule uses an input"},
     {"_saved_bits", T_UINT, offsetof(OpObject, saved_inputs), 0, nullptr},
+    {"_saved_out_bits", T_UINT, offsetof(OpObject, saved_outs), 0, nullptr},
     {"_rule_bits", T_UINT, offsetof(OpObject, with_rule), 0, nullptr},
     {"__dictoffset__", T_PYSSIZET, offsetof(OpObject, dict), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
@@ -338,57 +408,6 @@ PyTypeObject op_base_type =
               Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
                   Py_TPFLAGS_METHOD_DESCRIPTOR);
 
-// ---- operators ----------------------------------------------------------------------------------
-// Tensor.__mul__ and the like: NotImplemented for operands that are no numbers, else the operation.
-struct OperatorObject {
-  PyObject_HEAD vectorcallfunc vectorcall;
-  PyObject* function;
-  char reflected;
-};
-
-PyTypeObject operator_type = make_type("tilegrad._native.Operator", sizeof(OperatorObject),
-                                       Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR);
-
-bool is_operand(PyObject* value) {
-  return is_tensor(value) || PyFloat_Check(value) || PyLong_Check(value) || PyArray_Check(value) ||
-         PyArray_CheckScalar(value);
-}
-
-PyObject* operator_call(PyObject* object, PyObject* const* args, size_t nargsf, PyObject* kwnames) {
-  auto* self = reinterpret_cast<OperatorObject*>(object);
-  const Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-  if (nargs < 2 || kwnames != nullptr) {
-    PyErr_SetString(PyExc_TypeError, "an operator takes two operands");
-    return nullptr;
-  }
-  if (!is_operand(args[1])) Py_RETURN_NOTIMPLEMENTED;
-  PyObject* operands[3] = {nullptr, args[0], args[1]};
-  if (self->reflected) std::swap(operands[1], operands[2]);
-  return PyObject_Vectorcall(self->function, operands + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                             nullptr);
-}
-
-PyObject* operator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-  static const char* names[] = {"function", "reflected", nullptr};
-  PyObject* function;
-  int reflected = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:Operator", const_cast<char**>(names),
-                                   &function, &reflected)) {
-    return nullptr;
-  }
-  auto* self = reinterpret_cast<OperatorObject*>(type->tp_alloc(type, 0));
-  if (self == nullptr) return nullptr;
-  self->vectorcall = operator_call;
-  self->function = Py_NewRef(function);
-  self->reflected = static_cast<char>(reflected);
-  return reinterpret_cast<PyObject*>(self);
-}
-
-void operator_dealloc(PyObject* object) {
-  Py_XDECREF(reinterpret_cast<OperatorObject*>(object)->function);
-  Py_TYPE(object)->tp_free(object);
-}
-
 void finish_types() {
   op_base_type.tp_new = op_new;
   op_base_type.tp_call = PyVectorcall_Call;
@@ -401,25 +420,16 @@ void finish_types() {
   op_base_type.tp_traverse = op_traverse;
   op_base_type.tp_clear = op_clear;
   op_base_type.tp_dealloc = op_dealloc;
-
-  operator_type.tp_new = operator_new;
-  operator_type.tp_call = PyVectorcall_Call;
-  operator_type.tp_vectorcall_offset = offsetof(OperatorObject, vectorcall);
-  operator_type.tp_descr_get = op_get;
-  operator_type.tp_dealloc = operator_dealloc;
 }
 
 const ModuleInit init([](pybind11::module_& module) {
   finish_types();
   call_text = PyUnicode_InternFromString("_call");
   record_text = PyUnicode_InternFromString("_record");
-  const std::pair<const char*, PyTypeObject*> types[] = {{"OpBase", &op_base_type},
-                                                         {"Operator", &operator_type}};
-  for (const auto& [name, type] : types) {
-    if (PyType_Ready(type) < 0 ||
-        PyModule_AddObjectRef(module.ptr(), name, reinterpret_cast<PyObject*>(type)) < 0) {
-      throw pybind11::error_already_set();
-    }
+  if (PyType_Ready(&op_base_type) < 0 ||
+      PyModule_AddObjectRef(module.ptr(), "OpBase", reinterpret_cast<PyObject*>(&op_base_type)) <
+          0) {
+    throw pybind11::error_already_set();
   }
   module.def(
       "set_op_observer",

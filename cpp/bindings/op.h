@@ -9,9 +9,11 @@ constexpr int kMaxInputs = 16;
 constexpr int kMaxRuleArguments = 8;
 
 // Where an argument of a vjp rule comes from; numbered as tilegrad.autograd.rules.NATIVE_SOURCES.
-enum class RuleSource : long { kGradient, kInput, kOut, kAttribute, kOwnShape };
+enum class RuleSource : long { kGradient, kInput, kOut, kAttribute, kOwnShape, kResult, kNeeds };
 
-// Per input None or (rule, (source, key), ...), borrowed; null if `op` has no such form.
+// Per input None or (rule, part, (source, key), ...), borrowed; null if `op` has no such form. A
+// rule that serves several inputs stands with each of them, whose gradient is item `part` of its
+// result.
 PyObject* native_rules(PyObject* op);
 
 // Whether somebody sees the operations of this thread instead of letting them run.

@@ -46,6 +46,11 @@ struct TypeError : std::runtime_error {
 // Sets the Python error for the exception being handled.
 void set_error_from_exception() noexcept;
 
+// function(self, args, kwargs) with the arguments of a vectorcall as a tuple and a dict; a new
+// reference, null with an error set.
+PyObject* call_packed(PyObject* function, PyObject* self, PyObject* const* args, Py_ssize_t nargs,
+                      PyObject* kwnames);
+
 // "(2, 3)", for error texts.
 std::string shape_text(const int64_t* shape, int ndim);
 

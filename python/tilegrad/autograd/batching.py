@@ -447,6 +447,11 @@ class _Carried(threading.local):
 _carried = _Carried()
 
 
+def is_plain(roots: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether a backward pass from ``roots`` carries no batch, inside or around it."""
+    return not _carried.levels and all(type(g) is np.ndarray for _, g in roots)
+
+
 class carrying:  # noqa: N801 - a context manager
     """Around a backward pass: the levels that enter it with the cotangents of things outside them.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tilegrad import _native
 from tilegrad.autograd import batching, expansion, recording
-from tilegrad.autograd.modes import enable_grad, no_grad
+from tilegrad.autograd.modes import no_grad
 from tilegrad.autograd.node import FREED, Node, Output
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.autograd.vector_space import vector_space
@@ -55,21 +55,36 @@ def run(
     """
     if expansion.seen and _divides_by_zero(roots):
         return _run_expanded(roots, targets, create_graph, retain_graph)
-    with enable_grad() if create_graph else no_grad(), batching.carrying(roots):
-        if targets is not None:
-            targets = tuple(targets)
-            found = _native.backward_pass(tuple(roots), targets, create_graph, retain_graph)
-            if expansion.seen and not create_graph:
-                found = [expansion.without_expansion(g) for g in found]
-            return [_through_hooks(t, g) for t, g in zip(targets, found, strict=True)]
-        arrived = _native.backward_pass(tuple(roots), None, create_graph, retain_graph)
-        recorder = recording.current()
-        while arrived:
-            leaf, g, owned = arrived.pop()
-            g = _through_hooks(leaf, g)
-            if recorder is not None:
-                recorder.gradient(leaf, g, _accumulate)
-            _accumulate(leaf, g, owned, create_graph)
+    before = _native.set_grad_enabled(create_graph)
+    try:
+        if batching.is_plain(roots):
+            return _send(roots, targets, create_graph, retain_graph)
+        with batching.carrying(roots):
+            return _send(roots, targets, create_graph, retain_graph)
+    finally:
+        _native.set_grad_enabled(before)
+
+
+def _send(
+    roots: Sequence[tuple[Any, Any]], targets: Any, create_graph: bool, retain_graph: bool
+) -> list[Any]:
+    """The pass itself, and what happens at its leaves."""
+    if targets is not None:
+        targets = tuple(targets)
+        found = _native.backward_pass(tuple(roots), targets, create_graph, retain_graph)
+        if expansion.seen and not create_graph:
+            found = [expansion.without_expansion(g) for g in found]
+        return [_through_hooks(t, g) for t, g in zip(targets, found, strict=True)]
+    arrived = _native.backward_pass(tuple(roots), None, create_graph, retain_graph)
+    recorder = recording.current()
+    if recorder is None and not create_graph:
+        _native.accumulate_gradients(arrived)
+    while arrived:
+        leaf, g, owned = arrived.pop()
+        g = _through_hooks(leaf, g)
+        if recorder is not None:
+            recorder.gradient(leaf, g, _accumulate)
+        _accumulate(leaf, g, owned, create_graph)
     return []
 
 

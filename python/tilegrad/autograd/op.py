@@ -128,6 +128,8 @@ class Op(_native.OpBase):
         self._saved_results = tuple(
             "out" in kinds or ("result", i) in sources for i in range(len(self.outputs))
         )
+        kept = self._saved_results if self.outputs else (True,) * 32
+        self._saved_out_bits = sum(1 << i for i, saved in enumerate(kept) if saved)
         self.saves_inputs = bool(kinds & {"input", "inputs"})
         self._saved_mask = tuple(("input", i) in sources for i in range(len(self.inputs)))
         self._saved_bits = sum(1 << i for i, saved in enumerate(self._saved_mask) if saved)

@@ -98,22 +98,28 @@ def _source(op: Op, name: str, positions: tuple[int, ...]) -> Source:
 
 
 #: Sources that the native backward pass provides itself; see cpp/bindings/op.h.
-NATIVE_SOURCES = {"g": 0, "input": 1, "out": 2, "attribute": 3, "shape": 4}
+NATIVE_SOURCES = {
+    "g": 0, "input": 1, "out": 2, "attribute": 3, "shape": 4, "result": 5, "needs": 6,
+}  # fmt: skip
 
 
 def native_form(found: Sequence[Plan | None]) -> tuple[Any, ...] | None:
-    """The vjp plans for the native pass: per input ``(rule, (source, key), ...)`` or None."""
+    """The vjp plans for the native pass: per input ``(rule, part, (source, key), ...)`` or None."""
     entries: list[Any] = []
     for position, plan in enumerate(found):
-        if plan is None or plan.part is not None or len(plan.sources) > 8:
+        native = (
+            plan is not None
+            and len(plan.sources) <= 8
+            and all(
+                kind in NATIVE_SOURCES and (kind != "shape" or (key == position and not plan.part))
+                for kind, key in plan.sources
+            )
+        )
+        if plan is None or not native:
             entries.append(None)
             continue
-        native = all(
-            kind in NATIVE_SOURCES and (kind != "shape" or key == position)
-            for kind, key in plan.sources
-        )
-        sources = tuple((NATIVE_SOURCES.get(kind), key) for kind, key in plan.sources)
-        entries.append((plan.rule, *sources) if native else None)
+        sources = tuple((NATIVE_SOURCES[kind], key) for kind, key in plan.sources)
+        entries.append((plan.rule, plan.part, *sources))
     return tuple(entries) if any(entries) else None
 
 
