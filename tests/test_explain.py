@@ -95,7 +95,8 @@ def test_formulas_give_the_gradient_in_numpy(source, by, shapes, formula):
     names = {
         "ones": lambda *shape: np.ones(shape), "eye": np.eye, "inv": np.linalg.inv,
         "solve": np.linalg.solve, "expm": scipy.linalg.expm, "cofactor": tg.linalg.cofactor,
-        "softmax": lambda x: scipy.special.softmax(x, 0), "exp": np.exp, "cos": np.cos, "sqrt": np.sqrt, "sum": np.sum,
+        "softmax": lambda x: scipy.special.softmax(x, 0), "exp": np.exp, "cos": np.cos,
+        "sqrt": np.sqrt, "sum": np.sum,
         "G": cotangent[:, None] if cotangent.ndim == 1 else cotangent, **matrices,
     }  # fmt: skip
     code = compile(ast.parse(formula, mode="eval"), "formula", "eval")

@@ -475,3 +475,40 @@ def test_vmap_and_batched_derivatives(function):
 def test_errors_name_the_operation_and_the_shapes(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+# ---- edges of the signatures ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3, 3), (2, 0, 0)])
+def test_factorisations_of_nothing(shape):
+    A = tensor(np.zeros(shape))
+    for name in ("lu", "lu_factor", "qr", "svd", "eigh", "cholesky", "inv", "det", "slogdet"):
+        out = getattr(linalg, name)(A)
+        for part in out if isinstance(out, tuple) else (out,):
+            assert part.shape[: len(shape) - 2] == shape[:-2]
+
+
+@pytest.mark.parametrize("name", ["logdet", "adjugate", "eigvals", "inv", "solve", "expm"])
+def test_errors_name_the_function_that_was_called(name):
+    arguments = (np.ones((2, 3)), np.ones((2, 1)))[: 2 if name == "solve" else 1]
+    with pytest.raises(LinAlgError, match=rf"^{name}: needs square matrices, got shape \(2, 3\)"):
+        getattr(linalg, name)(*arguments)
+
+
+def test_number_of_entries_is_a_norm_without_slope():
+    x = tensor([0.0, 3.0, -1.0])
+    count = linalg.vector_norm(x, 0)
+    assert count.item() == 2
+    (g,) = tg.autograd.grad(count, x)
+    np.testing.assert_array_equal(g.numpy(), 0)
+
+
+def test_arguments_as_in_torch():
+    A = tensor(rng.standard_normal((4, 3)))
+    assert linalg.svd(A, full_matrices=False, driver="gesvd").S.shape == (3,)
+    assert linalg.svdvals(A, driver=None).shape == (3,)
+    Q, R = linalg.qr(A, mode="r")
+    assert Q.shape == (0,)
+    assert R.shape == (3, 3)
+    assert linalg.qr(A.detach().numpy(), mode="r").shape == (3, 3)

@@ -348,7 +348,7 @@ def norm(
     if p == 1:
         return reduction.sum(size, axis, keepdims)
     if p == 0:
-        return reduction.sum(_shape.cast(comparison.not_equal(x, 0), x.dtype), axis, keepdims)
+        return reduction.sum(arithmetic.sign(size), axis, keepdims)
     return _p_norm(size, p, axis, keepdims)
 
 

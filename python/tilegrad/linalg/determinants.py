@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from tilegrad.linalg.operands import matrix
 from tilegrad.ops import linalg_det
+from tilegrad.ops.linalg_checks import square
+from tilegrad.ops.linalg_gauge import values
 
 
 class SlogdetResult(NamedTuple):
@@ -64,4 +66,6 @@ def adjugate(A: Any) -> Any:
     array([[ 4., -2.],
            [-2.,  1.]])
     """
-    return linalg_det.adjugate(matrix("adjugate", A))
+    A = matrix("adjugate", A)
+    square("adjugate", values(A))
+    return linalg_det.adjugate(A)

@@ -75,7 +75,7 @@ def lu_factor(A: Any, *, pivot: bool = True) -> LUFactor:
         packed = concatenate(add(tril(L, -1), columns(U, 0, k)), columns(U, k, None), axis=-1)
     else:
         packed = add(tril(L, -1), U)
-    order = np.argmax(values(P), axis=-2)
+    order = np.argmax(values(P), axis=-2) if m else np.zeros(P.shape[:-1], np.int64)
     exchanges = np.empty((*order.shape[:-1], k), np.int32)
     for place in np.ndindex(order.shape[:-1]):
         current = np.arange(m)

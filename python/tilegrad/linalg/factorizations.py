@@ -9,6 +9,7 @@ import numpy as np
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.linalg.operands import is_symmetric, like, matrix, mirrored
 from tilegrad.ops import linalg_factor, linalg_spectral
+from tilegrad.ops.linalg_checks import square
 from tilegrad.ops.linalg_gauge import columns, differentiable, values
 from tilegrad.ops.linalg_solve import solve
 from tilegrad.ops.linalg_spectral import diagonal_matrix
@@ -65,8 +66,8 @@ def qr(A: Any, mode: str = "reduced") -> Any:
 
     Args:
         A: matrices of full rank, if derivatives are asked for.
-        mode: ``"reduced"`` (Q m x k, R k x n, k = min(m, n)), ``"complete"`` (Q m x m), or ``"r"``
-            (R alone).
+        mode: ``"reduced"`` (Q m x k, R k x n, k = min(m, n)), ``"complete"`` (Q m x m), or ``"r"``:
+            of an array R alone, as NumPy has it, of a tensor with an empty Q, as torch has it.
 
     Columns of a complete Q beyond the n-th span a complement: functions of them are differentiable
     as far as they do not depend on which basis it was.
@@ -82,7 +83,7 @@ def qr(A: Any, mode: str = "reduced") -> Any:
     else:
         q, r = linalg_factor.qr(A, complete)
     if mode == "r":
-        return r
+        return QRResult(like(r, np.zeros((0,), r.dtype)), r) if isinstance(r, Tensor) else r
     return QRResult(q, r)
 
 
@@ -116,7 +117,9 @@ def eig(A: Any) -> EigResult:
 
 def eigvals(A: Any) -> Any:
     """The eigenvalues of matrices with a real spectrum."""
-    return linalg_spectral.eig(matrix("eigvals", A))[0]
+    A = matrix("eigvals", A)
+    square("eigvals", values(A))
+    return linalg_spectral.eig(A)[0]
 
 
 def diagonalize(A: Any) -> DiagonalizeResult:
@@ -139,12 +142,12 @@ def similar(A: Any, P: Any) -> Any:
     return solve(P, bmm(A, P))
 
 
-def svd(A: Any, full_matrices: bool = True) -> SVDResult:
+def svd(A: Any, full_matrices: bool = True, *, driver: str | None = None) -> SVDResult:
     """``A = U diag(S) Vh`` (..., m, n), singular values descending.
 
     With ``full_matrices`` U is m x m and Vh n x n; the vectors beyond min(m, n) span complements.
     Gradients that depend on their choice, or on that of vectors of repeated singular values, raise
-    :class:`LinAlgError`.
+    :class:`LinAlgError`. ``driver`` is accepted for torch's sake.
     """
     u, s, vh = linalg_spectral.svd(matrix("svd", A), full_matrices)
     return SVDResult(u, differentiable(s), vh)
@@ -156,8 +159,8 @@ def _singular_values(A: Any) -> Any:
     return linalg_spectral.svdvals(A)
 
 
-def svdvals(A: Any) -> Any:
-    """The singular values in descending order."""
+def svdvals(A: Any, *, driver: str | None = None) -> Any:
+    """The singular values in descending order; ``driver`` is accepted for torch's sake."""
     return _singular_values(matrix("svdvals", A))
 
 

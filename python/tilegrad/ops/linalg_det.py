@@ -290,7 +290,7 @@ def slogdet(a: Any) -> Any:
 
 
 def _logdet(a: Any) -> tuple[Array, Array, Array]:
-    sign, logabsdet, factors, pivots = _slogdet(a)
+    sign, logabsdet, factors, pivots = _slogdet(square("logdet", a))
     logdet = np.where(sign < 0, np.asarray(np.nan, logabsdet.dtype), logabsdet)
     return logdet, factors, pivots
 

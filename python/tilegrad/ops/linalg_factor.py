@@ -131,25 +131,36 @@ qr = Op(
 # ---- LU ------------------------------------------------------------------------------------------
 
 
+def _pivots(a: Any) -> Array:
+    a = matrices("lu", a)
+    # elimination exchanges columns of the transpose: rows here
+    _, exchanges = kernels.eliminate(np.swapaxes(a, -1, -2))
+    orders = np.empty(a.shape[:-1], np.int64)
+    for place in np.ndindex(orders.shape[:-1]):
+        order = list(range(a.shape[-2]))
+        for i, j in enumerate(exchanges[place].tolist()):
+            order[i], order[j] = order[j], order[i]
+        orders[place] = order
+    return orders
+
+
+#: The row order of partial pivoting: row i of P^T A is row ``order[i]`` of A.
+pivots = discrete("pivots", _pivots, "a", batch="stack")
+
+
 #: Columns that are eliminated one by one; what lies right of them is products.
 BLOCK = 64
 
 
-def _eliminate(a: Array, permute: bool) -> Array:
-    """Row order of ``a`` (m x n) under partial pivoting; ``a`` becomes L below and U above.
+def _eliminate(a: Array) -> None:
+    """Square ``a`` becomes L below and U above the diagonal, without exchanges.
 
     Right-looking by blocks of columns: what lies right of a block is updated by one product.
     """
-    m, n = a.shape
-    order = np.arange(m)
-    for start in range(0, min(m, n), BLOCK):
-        stop = min(start + BLOCK, m, n)
+    n = len(a)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
         for j in range(start, stop):
-            if permute:
-                pivot = j + int(np.argmax(np.abs(a[j:, j])))
-                if pivot != j:
-                    a[[j, pivot]] = a[[pivot, j]]
-                    order[[j, pivot]] = order[[pivot, j]]
             if a[j, j] != 0:
                 a[j + 1 :, j] /= a[j, j]
                 a[j + 1 :, j + 1 : stop] -= a[j + 1 :, j, None] * a[j, j + 1 : stop]
@@ -159,23 +170,12 @@ def _eliminate(a: Array, permute: bool) -> Array:
                 unit, a[start:stop, stop:], unitriangular=True
             )
             a[stop:, stop:] -= kernels.matmul(a[stop:, start:stop], a[start:stop, stop:])
-    return order
-
-
-def _pivots(a: Any) -> Array:
-    a = matrices("lu", a)
-    orders = [_eliminate(np.array(part), True) for part in a.reshape(-1, *a.shape[-2:])]
-    return np.array(orders, dtype=np.int64).reshape(a.shape[:-1])
-
-
-#: The row order of partial pivoting: row i of P^T A is row ``order[i]`` of A.
-pivots = discrete("pivots", _pivots, "a", batch="stack")
 
 
 def _lu_unpivoted(a: Any) -> tuple[Array, Array]:
     a = np.array(square("lu_unpivoted", a))
-    for part in a.reshape(-1, *a.shape[-2:]):
-        _eliminate(part, False)
+    for place in np.ndindex(a.shape[:-2]):
+        _eliminate(a[place])
     return np.tril(a, -1) + np.eye(a.shape[-1], dtype=a.dtype), np.triu(a)
 
 
