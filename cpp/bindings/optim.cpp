@@ -1,5 +1,5 @@
-// Optimizer steps in place, and the norms that clip gradients. Arrays must be writable, contiguous and
-// of one float dtype; anything else is the twin's business.
+// Optimizer steps in place, and the norms that clip gradients. Arrays must be writable, contiguous
+// and of one float dtype; anything else is the twin's business.
 #include "bindings/optim.h"
 
 #include <cmath>
