@@ -13,9 +13,8 @@ SMALL = {"l1": 32 << 10, "l2": 256 << 10, "l3": 2 << 20}
 MR = 14
 
 
-def blocking(m, n, k, item=4, *, a_rows=True, b_rows=True, a_stride=None, caches=ZEN):
-    stride = k * item if a_stride is None else a_stride
-    return _native.blocking(m, n, k, item, a_rows, b_rows, stride, **caches)
+def blocking(m, n, k, item=4, *, a_rows=True, b_rows=True, caches=ZEN):
+    return _native.blocking(m, n, k, item, a_rows, b_rows, **caches)
 
 
 @pytest.mark.parametrize("caches", [ZEN, SMALL])
@@ -54,9 +53,9 @@ def test_packing_is_chosen_where_lines_would_be_lost():
     assert not blocking(14, 1000, 1000)["pack_b"], "B is read once"
     assert blocking(512, 512, 512)["pack_b"]
     assert blocking(20, 20, 20, b_rows=False)["pack_b"], "tiles need rows of B"
-    assert not blocking(512, 512, 512)["pack_a"]
-    assert blocking(1024, 1024, 1024)["pack_a"], "rows a page apart share their cache sets"
-    assert blocking(512, 512, 512, a_rows=False)["pack_a"]
+    assert blocking(512, 512, 512)["pack_a"]
+    assert not blocking(512, 256, 512)["pack_a"], "too few columns to pay for a transposition"
+    assert blocking(512, 256, 512, a_rows=False)["pack_a"], "a plain copy"
     assert not blocking(512, 32, 512, a_rows=False)["pack_a"], "A is read once"
 
 

@@ -447,9 +447,9 @@ void override_blocking(int64_t kc, int64_t mc, int64_t nc, int pack_a, int pack_
 
 // What choose_blocking says for the tile of 14 rows and two vectors of 64 bytes, on given caches.
 pybind11::dict blocking(int64_t m, int64_t n, int64_t k, int item, bool a_rows, bool b_rows,
-                        int64_t a_stride, int64_t l1, int64_t l2, int64_t l3) {
-  const gemm::Blocking chosen = gemm::choose_blocking(
-      {m, n, k, item, 14, 64 / item, 2, a_rows, b_rows, a_stride}, {l1, l2, l3});
+                        int64_t l1, int64_t l2, int64_t l3) {
+  const gemm::Blocking chosen =
+      gemm::choose_blocking({m, n, k, item, 14, 64 / item, 2, a_rows, b_rows}, {l1, l2, l3});
   pybind11::dict result;
   result["kc"] = chosen.kc;
   result["mc"] = chosen.mc;
@@ -472,8 +472,8 @@ const ModuleInit init([](pybind11::module_& m) {
         py::arg("nc") = 0, py::arg("pack_a") = 0, py::arg("pack_b") = 0,
         "For tests and sweeps: blocks that replace the chosen ones; packing 1 never, 2 always.");
   m.def("blocking", blocking, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("item"),
-        py::arg("a_rows"), py::arg("b_rows"), py::arg("a_stride"), py::arg("l1"), py::arg("l2"),
-        py::arg("l3"), "How a product would be cut: a pure function of its arguments.");
+        py::arg("a_rows"), py::arg("b_rows"), py::arg("l1"), py::arg("l2"), py::arg("l3"),
+        "How a product would be cut: a pure function of its arguments.");
   m.def("pack", pack, py::arg("b"));
   m.def("set_batch_invariant", [](bool on) {
     const bool before = gemm::batch_invariant();

@@ -16,7 +16,6 @@ struct Shape {
   int mr, width, vectors;  // largest tile's rows, a vector's elements, vectors of a tile for this m
   bool a_rows;             // A's rows are contiguous
   bool b_rows;             // B's rows are contiguous (else its columns, or neither)
-  int64_t a_stride;        // bytes between A's contiguous rows (or columns)
 };
 
 struct Blocking {

@@ -129,7 +129,6 @@ void compute(const Block<T>& block, const BlockA<T>& a, int64_t a_begin, int64_t
     tile.b = block.b + (jr - block.b_begin) * block.b_column;
     tile.b_step = block.b_step;
     tile.a_row = a.row();
-    tile.ahead_step = 0;
     if (tile.column_bias != nullptr) tile.column_bias += jr;
     int64_t i = block.rows.start(first);
     for (int64_t panel = first; panel < last; ++panel) {
@@ -144,12 +143,7 @@ void compute(const Block<T>& block, const BlockA<T>& a, int64_t a_begin, int64_t
         if (!block.first) tile.d = sums, tile.d_row = block.nr;
       }
       if (start.row_bias != nullptr) tile.row_bias = start.row_bias + i;
-      tile.ahead = tile.a;
       i += rows;
-      if (a.packed) {
-        tile.ahead = a.panel(i - a_begin);
-        tile.ahead_step = (rows * static_cast<int64_t>(sizeof(T)) + 63) & ~int64_t{63};
-      }
       if (columns == block.nr) {
         kernel.tile[rows][widest][0](tile);
       } else {
@@ -168,7 +162,7 @@ void pack_panels(const Product<T>& g, int64_t pc, int64_t k, int64_t jc, int64_t
                 tasks = threads == 1 ? 1 : std::min(panels, threads * kTasksPerThread);
   runtime::parallel_for(tasks, threads, [&](int64_t task) {
     // Several panels together where B's rows are contiguous: its lines are read in order.
-    constexpr int64_t kTogether = 8;
+    constexpr int64_t kTogether = 4;
     const int64_t end = panels * (task + 1) / tasks,
                   together = g.b_source == nullptr && g.b.cs == 1 ? kTogether : 1;
     for (int64_t q = panels * task / tasks; q < end; q += together) {
@@ -222,8 +216,8 @@ void blocked(const Product<T>& g, const Blocking& plan, Panels rows, int64_t nr,
         const int64_t j1 =
             std::min(jc + column_panels * (column_task + 1) / column_tasks * nr, jc + columns);
         const int64_t top = rows.start(first), m = rows.start(last) - top;
-        const runtime::Scratch a_scratch(
-            plan.pack_a ? sizeof(T) * static_cast<size_t>(block_a_size<T>(m, plan.kc)) : 0);
+        const runtime::Scratch a_scratch(plan.pack_a ? sizeof(T) * static_cast<size_t>(m * plan.kc)
+                                                     : 0);
         // C's own rows, some pages apart, would share cache sets (2048 columns: 89 % of the peak
         // with C itself).
         const bool single = end - begin <= plan.kc;
@@ -448,10 +442,8 @@ void multiply(const Product<T>& g) {
   const int tallest = static_cast<int>(divide_up(g.m, rows.parts));
   const int vectors = kernel.vectors[small_m ? tallest : kernel.mr];
   const bool a_rows = g.a.cs == 1, b_rows = g.b.cs == 1;
-  const Blocking plan =
-      choose_blocking({g.m, g.n, g.k, sizeof(T), kernel.mr, kernel.width, vectors, a_rows, b_rows,
-                       static_cast<int64_t>(sizeof(T)) * (a_rows ? g.a.rs : g.a.cs)},
-                      caches());
+  const Blocking plan = choose_blocking(
+      {g.m, g.n, g.k, sizeof(T), kernel.mr, kernel.width, vectors, a_rows, b_rows}, caches());
   if (plan.sliced && plain_b) {
     sliced(g, plan.kc, threads);
     return activate(g, 0, g.m, 0, g.n);

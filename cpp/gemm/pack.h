@@ -28,31 +28,23 @@ struct Panels {
   int rows(int64_t i) const { return static_cast<int>(height + (i < taller ? 1 : 0)); }
 };
 
-// Where the tiles find A: element (i, p) of the panel that begins at row `begin` and has `rows`
-// rows.
-//
-// Rows that are contiguous along k are packed side by side as they are (tiles broadcast single
-// elements and need no interleaving); rows contiguous along m become k-major panels; both are plain
-// copies.
+// Where the tiles find A: in place, or in panels of as many rows as a tile takes, in each of which
+// step p of k is `rows` neighbouring elements.
 template <class T>
 struct BlockA {
   const T* data;
-  int64_t rs, cs;  // packed with cs = 0: k-major panels. A itself may have strides of 0
+  int64_t rs, cs;  // in place: between rows, along k
   int64_t k;
   bool packed;
 
-  bool k_major() const { return packed && cs == 0; }
-  const T* panel(int64_t begin) const { return data + begin * (k_major() ? k : rs); }
-  int64_t row() const { return k_major() ? 1 : rs; }
-  int64_t step(int64_t rows) const { return k_major() ? rows : cs; }
+  // Of the panel that begins at row `begin` of the block and has `rows` rows.
+  const T* panel(int64_t begin) const { return data + begin * (packed ? k : rs); }
+  int64_t row() const { return packed ? 1 : rs; }
+  int64_t step(int64_t rows) const { return packed ? rows : cs; }
 };
 
-// Elements that a packed block of at most m x k takes.
-template <class T>
-int64_t block_a_size(int64_t m, int64_t k);
-
 // Packs panels [first, last) of the m rows of `a`; k columns from a.data on. The result's rows
-// count from panels.start(first).
+// count from panels.start(first); it takes as many elements as it has.
 template <class T>
 BlockA<T> pack_block_a(Matrix<const T> a, int64_t k, Panels panels, int64_t first, int64_t last,
                        T* out);

@@ -10,7 +10,8 @@ namespace tilegrad::simd {
 
 // C[0:rows, 0:columns] = f(alpha (acc + A B) + beta D + bias) for one register tile.
 //
-//   A  rows x k       any strides: its elements are broadcast one by one
+//   A  rows x k       any strides: its elements are broadcast one by one. Fastest as a panel:
+//                     a_row = 1, a_step = rows
 //   B  k x columns    unit column stride, any row stride; readable only within `columns`
 //   C  rows x columns unit column stride; written only
 //   D  rows x columns unit column stride; not read when beta = 0; may be C
@@ -32,10 +33,8 @@ struct Tile {
   const T* row_bias;     // one value per row, or null
   const T* column_bias;  // one value per column, or null
   bool relu;
-  int last;            // columns in the last vector, 1 ... vector width
-  const void* ahead;   // what to prefetch during the loop over k: the next panel of A
-  int64_t ahead_step;  // bytes per step of k, or 0 for nothing
-  int64_t b_ahead;     // tiles of few rows: prefetch B this many columns on, or 0
+  int last;         // columns in the last vector, 1 ... vector width
+  int64_t b_ahead;  // tiles of few rows: prefetch B this many columns on, or 0
 };
 
 template <class T>

@@ -42,14 +42,98 @@ TILEGRAD_INLINE void gemm_finish(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]
   }
 }
 
-// One register tile. The rows of A are reached from every third row's pointer with the scaled
-// strides 0, 1 and 2, which x86 addressing does for free: one kernel serves packed and unpacked
-// operands of any strides. Lost attempts: unrolling k by 2 or 4 (no gain), k-major panels of A
-// where a plain copy of its rows will do (no gain, and a transposition to pay).
+// Whether row i of a tile takes its element of A by a load of its own, shared by the row's vectors,
+// or in the memory operand of every multiply-add: fewer instructions, but a load each. Instructions
+// are what binds on Intel (Emerald Rapids: 70 % of the peak with loads of their own, 85 without),
+// two loads per cycle on AMD: a tile two vectors wide mixes them, and loads 26 times for 28.
+template <int VECTORS>
+constexpr bool gemm_splats(int i) {
+  return VECTORS > 2 || (VECTORS == 2 && i % 4 == 0);
+}
+
+template <class T, int VECTORS>
+TILEGRAD_INLINE void gemm_row(const T* a, bool splats, const Vec<T> (&row)[VECTORS],
+                              Vec<T> (&sum)[VECTORS]) {
+  using V = Vec<T>;
+  if (splats || !V::reads_factor) {
+    const V x = V::splat(*a);
+#pragma GCC unroll 8
+    for (int j = 0; j < VECTORS; ++j) sum[j] = V::fma(x, row[j], sum[j]);
+  } else {
+#pragma GCC unroll 8
+    for (int j = 0; j < VECTORS; ++j) sum[j] = V::fma(a, row[j], sum[j]);
+  }
+}
+
+// The loop over k where A is a panel: ROWS elements for each step of k, one step after the other.
+// One pointer, whose offsets are constants. Lost attempts: unrolling by 4 or 8 (as fast as 2),
+// prefetching the next panel (the hardware follows a single stream).
+template <class T, int ROWS, int VECTORS, bool MASKED>
+TILEGRAD_INLINE void gemm_panel_loop(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  const T *a = t.a, *b = t.b;
+  const int64_t b_step = t.b_step;
+  const int last = t.last;
+  const auto step = [&](const T* column, const T* from) TILEGRAD_LAMBDA {
+    V row[VECTORS];
+#pragma GCC unroll 8
+    for (int j = 0; j < VECTORS; ++j) {
+      row[j] = MASKED && j == VECTORS - 1 ? V::load(from + j * W, last) : V::load(from + j * W);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) {
+      gemm_row<T, VECTORS>(column + i, gemm_splats<VECTORS>(i), row, tile[i]);
+    }
+  };
+  int64_t p = t.k;
+  for (; p >= 2; p -= 2) {
+    step(a, b);
+    step(a + ROWS, b + b_step);
+    a += 2 * ROWS;
+    b += 2 * b_step;
+  }
+  if (p > 0) step(a, b);
+}
+
+// The loop over k where A has any strides. Its rows are reached from every third row's pointer with
+// the scaled strides 0, 1 and 2, which x86 addressing does for free, though only the first may be
+// the operand of a multiply-add without costing a second instruction.
+template <class T, int ROWS, int VECTORS, bool MASKED>
+TILEGRAD_INLINE void gemm_strided_loop(const Tile<T>& t, Vec<T> (&tile)[ROWS][VECTORS]) {
+  using V = Vec<T>;
+  constexpr int W = V::width, ANCHORS = (ROWS + 2) / 3;
+  const int last = t.last;
+  const T* a[ANCHORS];
+#pragma GCC unroll 16
+  for (int i = 0; i < ANCHORS; ++i) a[i] = t.a + 3 * i * t.a_row;
+  const T* b = t.b;
+  const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step, b_ahead = t.b_ahead;
+  for (int64_t p = t.k; p > 0; --p) {
+    if (ROWS <= 6 && b_ahead != 0) {
+#pragma GCC unroll 8
+      for (int j = 0; j < VECTORS; ++j) __builtin_prefetch(b + b_ahead + j * W);
+    }
+    V row[VECTORS];
+#pragma GCC unroll 8
+    for (int j = 0; j < VECTORS; ++j) {
+      row[j] = MASKED && j == VECTORS - 1 ? V::load(b + j * W, last) : V::load(b + j * W);
+    }
+    b += b_step;
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) {
+      gemm_row<T, VECTORS>(a[i / 3] + (i % 3) * a_row, VECTORS > 2 || i % 3 != 0, row, tile[i]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ANCHORS; ++i) a[i] += a_step;
+  }
+}
+
+// One register tile.
 template <class T, int ROWS, int VECTORS, bool MASKED>
 void gemm_tile(const Tile<T>& t) {
   using V = Vec<T>;
-  constexpr int W = V::width, ANCHORS = (ROWS + 2) / 3;
+  constexpr int W = V::width;
   const int last = t.last;
   V tile[ROWS][VECTORS];
   if (t.acc == nullptr) {
@@ -75,37 +159,12 @@ void gemm_tile(const Tile<T>& t) {
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i, row += t.c_row) __builtin_prefetch(row, 1);
   }
-  const T* a[ANCHORS];
-#pragma GCC unroll 16
-  for (int i = 0; i < ANCHORS; ++i) a[i] = t.a + 3 * i * t.a_row;
-  // The next panel of A comes from L2 meanwhile, as many lines per step as a step reads elements.
-  constexpr int AHEAD = ROWS * VECTORS >= 16 ? (ROWS * static_cast<int>(sizeof(T)) + 63) / 64 : 0;
-  const char* ahead = reinterpret_cast<const char*>(t.ahead);
-  const int64_t ahead_step = t.ahead_step, b_ahead = t.b_ahead;
-  const T* b = t.b;
-  const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step;
-  for (int64_t p = t.k; p > 0; --p) {
-#pragma GCC unroll 2
-    for (int i = 0; i < AHEAD; ++i) __builtin_prefetch(ahead + 64 * i);
-    if (AHEAD > 0) ahead += ahead_step;
-    if (ROWS <= 6 && b_ahead != 0) {
-#pragma GCC unroll 8
-      for (int j = 0; j < VECTORS; ++j) __builtin_prefetch(b + b_ahead + j * W);
-    }
-    V row[VECTORS];
-#pragma GCC unroll 8
-    for (int j = 0; j < VECTORS; ++j) {
-      row[j] = MASKED && j == VECTORS - 1 ? V::load(b + j * W, last) : V::load(b + j * W);
-    }
-    b += b_step;
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
-      const V x = V::splat(a[i / 3][(i % 3) * a_row]);
-#pragma GCC unroll 8
-      for (int j = 0; j < VECTORS; ++j) tile[i][j] = V::fma(x, row[j], tile[i][j]);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < ANCHORS; ++i) a[i] += a_step;
+  // Panels have more than half of the largest tile's rows, or just half of them.
+  constexpr bool PANELS = VECTORS <= 2 && 2 * ROWS >= kGemmRows;
+  if (PANELS && t.a_row == 1 && t.a_step == ROWS) {
+    gemm_panel_loop<T, ROWS, VECTORS, MASKED>(t, tile);
+  } else {
+    gemm_strided_loop<T, ROWS, VECTORS, MASKED>(t, tile);
   }
   gemm_finish<T, ROWS, VECTORS, MASKED>(t, tile);
 }
@@ -176,23 +235,42 @@ void gemm_pack_copy(int64_t k, int count, int width, const T* in, int64_t in_ste
   }
 }
 
+// One row of whole panels, VECTORS vectors each and panel_step elements apart.
+template <class T, int VECTORS>
+TILEGRAD_INLINE void gemm_pack_row(int64_t panels, const T* from, const T* ahead, T* to,
+                                   int64_t panel_step) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  for (; panels > 0; --panels, to += panel_step) {
+#pragma GCC unroll 8
+    for (int j = 0; j < VECTORS; ++j, from += W, ahead += W) {
+      __builtin_prefetch(ahead);
+      V::load(from).store(to + j * W);
+    }
+  }
+}
+
 template <class T>
 void gemm_pack_panels(int64_t k, int64_t n, int width, const T* in, int64_t in_step, T* out) {
   using V = Vec<T>;
-  constexpr int W = V::width;
-  for (int64_t p = 0; p < k; ++p) {
-    const T* from = in + p * in_step;
-    T* to = out + p * width;
-    int64_t left = n;
-    for (; left >= width; left -= width, to += k * width) {
-      for (int x = 0; x < width; x += W) {
-        __builtin_prefetch(from + 2 * in_step + x);
-        V::load(from + x).store(to + x);
+  constexpr int W = V::width, VECTORS = gemm_vectors(kGemmRows);
+  const int64_t panels = n / width, left = n - panels * width;
+  for (int64_t p = 0; p < k; ++p, in += in_step, out += width) {
+    const T* ahead = in + 2 * in_step;
+    if (width == VECTORS * W) {
+      gemm_pack_row<T, VECTORS>(panels, in, ahead, out, k * width);
+    } else {
+      for (int64_t q = 0; q < panels; ++q) {
+        for (int x = 0; x < width; x += W) {
+          V::load(in + q * width + x).store(out + q * k * width + x);
+        }
       }
-      from += width;
     }
     if (left == 0) continue;
-    for (int x = 0; x < width; x += W) V::load(from + x, static_cast<int>(left) - x).store(to + x);
+    for (int x = 0; x < width; x += W) {
+      V::load(in + panels * width + x, static_cast<int>(left) - x)
+          .store(out + panels * k * width + x);
+    }
   }
 }
 
@@ -204,19 +282,30 @@ void gemm_pack_transpose(int64_t k, int count, int width, const T* in, int64_t i
   for (int64_t p = 0; p < k; p += W) {
     const int steps = k - p < W ? static_cast<int>(k - p) : W;
     for (int x = 0; x < width; x += W) {
-      V block[W];
-#pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) {
-        const T* at = in + (x + i) * in_step + p;
-        __builtin_prefetch(at +
-                           4 * W);  // four lines on: too many streams for the hardware to follow
-        block[i] = x + i >= count ? V::zero() : steps == W ? V::load(at) : V::load(at, steps);
-      }
-      V::transpose(block);
+      const int rows = count - x < W ? count - x : W, lanes = width - x < W ? width - x : W;
+      const T* at = in + x * in_step + p;
       T* to = out + p * out_step + x;
+      V block[W];
+      if (steps == W && rows == lanes) {  // nothing to fill up: rows past the last are not stored
 #pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) {
-        if (i < steps) block[i].store(to + i * out_step, width - x);
+        for (int i = 0; i < W; ++i) {
+          __builtin_prefetch(at + 4 * W);  // too many streams for the hardware to follow
+          block[i] = V::load(at);
+          at += i + 1 < rows ? in_step : 0;
+        }
+        V::transpose(block);
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i, to += out_step) block[i].store(to, lanes);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i) {
+          block[i] = i < rows ? V::load(at + i * in_step, steps) : V::zero();
+        }
+        V::transpose(block);
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i) {
+          if (i < steps) block[i].store(to + i * out_step, lanes);
+        }
       }
     }
   }

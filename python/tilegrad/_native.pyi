@@ -48,7 +48,6 @@ def blocking(
     item: int,
     a_rows: bool,
     b_rows: bool,
-    a_stride: int,
     l1: int,
     l2: int,
     l3: int,
