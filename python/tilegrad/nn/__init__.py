@@ -160,14 +160,8 @@ from tilegrad.nn.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
-from tilegrad.nn.rnn import (
-    GRU,
-    LSTM,
-    RNN,
-    GRUCell,
-    LSTMCell,
-    RNNCell,
-)
+from tilegrad.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from tilegrad.nn.rnn import GRU, LSTM, RNN
 from tilegrad.nn.shuffle import (
     ChannelShuffle,
     PixelShuffle,

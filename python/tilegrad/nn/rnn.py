@@ -1,4 +1,4 @@
-"""Recurrent layers and cells: plain, LSTM and GRU."""
+"""Recurrent layers: plain, LSTM and GRU."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from tilegrad.nn.functional.convolution import same_dtype
 from tilegrad.nn.functional.dropout import dropout
 from tilegrad.nn.linear import check_device, check_sizes, empty
 from tilegrad.nn.module import Module
+from tilegrad.nn.utils.rnn import Order, PackedSequence
 from tilegrad.ops import recurrent as ops
-from tilegrad.ops.activation import relu
 from tilegrad.ops.arithmetic import add
-from tilegrad.ops.exponential import tanh
 from tilegrad.ops.linear import linear
-from tilegrad.ops.shape import concatenate, flip, getitem, permute, reshape
+from tilegrad.ops.shape import concatenate, getitem, permute, reshape
 
 
 class _Recurrent(Module):
@@ -111,15 +110,19 @@ class _Recurrent(Module):
             raise ValueError(
                 f"{name}: input of shape {input.shape} must have 3 axes, or 2 without a batch"
             )
+        self._check_features(input)
+        if input.ndim == 2:
+            return reshape(input, (input.shape[0], 1, input.shape[1])), True
+        return (permute(input, (1, 0, 2)) if self.batch_first else input), False
+
+    def _check_features(self, input: Any) -> None:
+        name = type(self).__name__
         if input.shape[-1] != self.input_size:
             raise ValueError(
                 f"{name}: input of shape {input.shape} has {input.shape[-1]} features, input_size "
                 f"is {self.input_size}"
             )
         same_dtype(name, input, weight=self._parameters["weight_ih_l0"])
-        if input.ndim == 2:
-            return reshape(input, (input.shape[0], 1, input.shape[1])), True
-        return (permute(input, (1, 0, 2)) if self.batch_first else input), False
 
     def _state(self, hx: Any, what: str, batch: int, size: int, dtype: Any, single: bool) -> Any:
         """A start state (layers * directions, N, size): ``hx`` checked, or zeros."""
@@ -134,30 +137,35 @@ class _Recurrent(Module):
         return reshape(hx, (layers, 1, size)) if single else hx
 
     # ---- running ----------------------------------------------------------------------------
-    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        """One layer in one direction: y (T, N, H) and its last states."""
+    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, ...]:
+        """One layer in one direction: each state after every step (T, N, H), y first."""
         raise NotImplementedError
 
-    def _run(self, x: Any, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    def _run(self, x: Any, states: tuple[Any, ...], order: Order) -> tuple[Any, tuple[Any, ...]]:
         """All layers: y, and each state (layers * directions, N, H)."""
-        finals: list[tuple[Any, ...]] = []
+        finals: list[list[Any]] = []
         for layer in range(self.num_layers):
             outs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 start = tuple(getitem(s, len(finals)) for s in states)
-                y, last = self._layer(flip(x, (0,)) if direction else x, suffix, start)
-                outs.append(flip(y, (0,)) if direction else y)
-                finals.append(last)
+                steps = self._layer(order.turned(x) if direction else x, suffix, start)
+                outs.append(order.turned(steps[0]) if direction else steps[0])
+                finals.append([order.last(y, h) for y, h in zip(steps, start, strict=True)])
             x = outs[0] if len(outs) == 1 else concatenate(*outs, axis=2)
             if self.dropout and self.training and layer + 1 < self.num_layers:
                 x = dropout(x, self.dropout, True)
-        stacked = tuple(
-            concatenate(*(reshape(last[k], (1, *last[k].shape)) for last in finals), axis=0)
-            for k in range(len(states))
-        )
-        return x, stacked
+        return x, tuple(_stacked([last[k] for last in finals]) for k in range(len(states)))
 
-    def _finish(self, y: Any, states: tuple[Any, ...], single: bool) -> tuple[Any, Any]:
+    def _start(self, hx: Any, batch: int, dtype: Any, single: bool) -> tuple[Any, ...]:
+        """The start states."""
+        size = self.proj_size or self.hidden_size
+        return (self._state(hx, "hx", batch, size, dtype, single),)
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx)
+        x, single = self._time_first(input)
+        y, states = self._run(x, self._start(hx, x.shape[1], x.dtype, single), Order())
         if single:
             y = reshape(y, (y.shape[0], y.shape[2]))
             states = tuple(reshape(s, (s.shape[0], s.shape[2])) for s in states)
@@ -165,11 +173,15 @@ class _Recurrent(Module):
             y = permute(y, (1, 0, 2))
         return y, states if len(states) > 1 else states[0]
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        x, single = self._time_first(input)
-        size = self.proj_size or self.hidden_size
-        h0 = self._state(hx, "hx", x.shape[1], size, x.dtype, single)
-        return self._finish(*self._run(x, (h0,)), single)
+    def _packed(self, packed: PackedSequence, hx: Any) -> Any:
+        """Sequences of several lengths, and their states where each ends."""
+        x = packed.rows_by_step()  # the longest sequence first
+        self._check_features(x)
+        given = self._start(hx, x.shape[1], x.dtype, False)
+        given = tuple(packed.by_length(state) for state in given)
+        y, states = self._run(x, given, Order(packed.lengths()))
+        states = tuple(packed.as_given(state) for state in states)
+        return packed.like(y), states if len(states) > 1 else states[0]
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -188,9 +200,10 @@ class _Recurrent(Module):
         return text
 
 
-def _last(y: Any, start: Any) -> Any:
-    """The last step of (T, N, H), or the start where there is none."""
-    return getitem(y, -1) if y.shape[0] else start
+def _stacked(states: list[Any]) -> Any:
+    """States (N, H) as one array (layers * directions, N, H)."""
+    rows = [reshape(h, (1, *h.shape)) for h in states]
+    return rows[0] if len(rows) == 1 else concatenate(*rows, axis=0)
 
 
 class RNN(_Recurrent):
@@ -213,11 +226,10 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
         self.mode = f"RNN_{nonlinearity.upper()}"
 
-    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, ...]:
         w_ih, w_hh, b_ih, b_hh = self._parameters_of(suffix)
         bias = b_ih if b_hh is None else add(b_ih, b_hh)
-        y = ops.rnn(x, states[0], w_ih, w_hh, bias, self.nonlinearity)
-        return y, (_last(y, states[0]),)
+        return (ops.rnn(x, states[0], w_ih, w_hh, bias, self.nonlinearity),)
 
 
 class GRU(_Recurrent):
@@ -242,10 +254,10 @@ class GRU(_Recurrent):
             raise ValueError("GRU: proj_size is for LSTM only")
         super().__init__(*args, **kwargs)
 
-    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, ...]:
         w_ih, w_hh, b_ih, b_hh = self._parameters_of(suffix)
         y, _ = ops.gru(x, states[0], w_ih, w_hh, b_ih, b_hh)
-        return y, (_last(y, states[0]),)
+        return (y,)
 
 
 class LSTM(_Recurrent):
@@ -262,7 +274,7 @@ class LSTM(_Recurrent):
     gates = 4
     mode = "LSTM"
 
-    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    def _layer(self, x: Any, suffix: str, states: tuple[Any, ...]) -> tuple[Any, ...]:
         w_ih, w_hh, b_ih, b_hh = self._parameters_of(suffix)
         bias = b_ih if b_hh is None else add(b_ih, b_hh)
         h, c = states
@@ -270,136 +282,23 @@ class LSTM(_Recurrent):
             projection = self._parameters[f"weight_hr_{suffix}"]
             return self._projected(linear(x, w_ih, bias), w_hh, projection, h, c)
         y, cells, _ = ops.lstm(x, h, c, w_ih, w_hh, bias)
-        return y, (_last(y, h), _last(cells, c))
+        return y, cells
 
-    def _projected(
-        self, x: Any, w: Any, projection: Any, h: Any, c: Any
-    ) -> tuple[Any, tuple[Any, ...]]:
-        ys = []
+    def _projected(self, x: Any, w: Any, projection: Any, h: Any, c: Any) -> tuple[Any, ...]:
+        ys, cells = [], []
         for t in range(x.shape[0]):
             h, c, _ = ops.lstm_cell(add(getitem(x, t), linear(h, w, None)), c)
             h = linear(h, projection, None)
             ys.append(h)
-        return ops.stack(ys, np.zeros((0, *h.shape), h.dtype)), (h, c)
+            cells.append(c)
+        return tuple(
+            ops.stack(steps, np.zeros((0, *state.shape), state.dtype))
+            for steps, state in ((ys, h), (cells, c))
+        )
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        x, single = self._time_first(input)
+    def _start(self, hx: Any, batch: int, dtype: Any, single: bool) -> tuple[Any, ...]:
         h0, c0 = (None, None) if hx is None else hx
-        batch = x.shape[1]
-        size = self.proj_size or self.hidden_size
-        h0 = self._state(h0, "h_0", batch, size, x.dtype, single)
-        c0 = self._state(c0, "c_0", batch, self.hidden_size, x.dtype, single)
-        return self._finish(*self._run(x, (h0, c0)), single)
-
-
-class _Cell(Module):
-    """One step of a recurrent layer."""
-
-    gates: int
-    bias_ih: Any
-    bias_hh: Any
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None,
-        dtype: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        check_device(type(self).__name__, device)
-        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.bias = bias
-        wide = self.gates * hidden_size
-        self.weight_ih = empty((wide, input_size), dtype)
-        self.weight_hh = empty((wide, hidden_size), dtype)
-        for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, empty(wide, dtype) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the parameters again, uniform within ``1 / sqrt(hidden_size)``."""
-        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
-        for weight in self.parameters():
-            init.uniform_(weight, -bound, bound)
-
-    def _rows(self, input: Any, *states: Any) -> tuple[bool, Any, list[Any]]:
-        """Whether the input has no batch axis; the input and the states as matrices."""
-        name = type(self).__name__
-        if input.ndim not in (1, 2):
-            raise ValueError(f"{name}: input of shape {input.shape} must have 1 or 2 axes")
-        if input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{name}: input of shape {input.shape} has {input.shape[-1]} features, input_size "
-                f"is {self.input_size}"
-            )
-        single = input.ndim == 1
-        x = reshape(input, (1, -1)) if single else input
-        rows = []
-        for state in states:
-            if state is None:
-                state = constant(np.zeros((x.shape[0], self.hidden_size), x.dtype))
-            elif single:
-                state = reshape(state, (1, -1))
-            if state.shape != (x.shape[0], self.hidden_size):
-                raise ValueError(
-                    f"{name}: state of shape {state.shape} must have shape "
-                    f"({x.shape[0]}, {self.hidden_size})"
-                )
-            rows.append(state)
-        return single, x, rows
-
-    def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}"
-        return text if self.bias else f"{text}, bias={self.bias}"
-
-
-def _alone(value: Any, single: bool) -> Any:
-    return reshape(value, (-1,)) if single else value
-
-
-class RNNCell(_Cell):
-    """One step of :class:`RNN`."""
-
-    gates = 1
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh",
-        device: Any = None, dtype: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-        self.nonlinearity = nonlinearity
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        if self.nonlinearity not in ("tanh", "relu"):
-            raise RuntimeError(f"RNNCell: unknown nonlinearity {self.nonlinearity!r}")
-        single, x, (h,) = self._rows(input, hx)
-        z = add(linear(x, self.weight_ih, self.bias_ih), linear(h, self.weight_hh, self.bias_hh))
-        return _alone(tanh(z) if self.nonlinearity == "tanh" else relu(z), single)
-
-    def extra_repr(self) -> str:
-        text = super().extra_repr()
-        return text if self.nonlinearity == "tanh" else f"{text}, nonlinearity={self.nonlinearity}"
-
-
-class GRUCell(_Cell):
-    """One step of :class:`GRU`."""
-
-    gates = 3
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        single, x, (h,) = self._rows(input, hx)
-        share = linear(h, self.weight_hh, self.bias_hh)
-        y, _ = ops.gru_cell(linear(x, self.weight_ih, self.bias_ih), share, h)
-        return _alone(y, single)
-
-
-class LSTMCell(_Cell):
-    """One step of :class:`LSTM`; states and results are ``(h, c)``."""
-
-    gates = 4
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        single, x, (h, c) = self._rows(input, *((None, None) if hx is None else hx))
-        z = add(linear(x, self.weight_ih, self.bias_ih), linear(h, self.weight_hh, self.bias_hh))
-        h, c, _ = ops.lstm_cell(z, c)
-        return _alone(h, single), _alone(c, single)
+        return (
+            *super()._start(h0, batch, dtype, single),
+            self._state(c0, "c_0", batch, self.hidden_size, dtype, single),
+        )
