@@ -7,7 +7,7 @@ from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F
-from tilegrad.nn.functional.loss import chosen
+from tilegrad.nn.functional.loss_rules import chosen
 from tilegrad.nn.linear import Linear
 from tilegrad.nn.module import Module
 
@@ -16,6 +16,8 @@ class _Loss(Module):
     """A loss with a reduction: "none", "mean" or "sum"."""
 
     function: Any
+    #: Attributes that the function takes as arguments of the same names.
+    settings: tuple[str, ...] = ("reduction",)
 
     def __init__(
         self, size_average: bool | None = None, reduce: bool | None = None,
@@ -24,12 +26,14 @@ class _Loss(Module):
         super().__init__()
         self.reduction = chosen(size_average, reduce, reduction)
 
-    def forward(self, input: Any, target: Any) -> Any:
-        return type(self).function(input, target, reduction=self.reduction)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        settings = {name: getattr(self, name) for name in self.settings}
+        return type(self).function(*args, **kwargs, **settings)
 
 
 class _WeightedLoss(_Loss):
     weight: Any
+    settings: tuple[str, ...] = ("weight", "reduction")
 
     def __init__(
         self, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None,
@@ -37,9 +41,6 @@ class _WeightedLoss(_Loss):
     ) -> None:  # fmt: skip
         super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", as_tensor(weight))
-
-    def forward(self, input: Any, target: Any) -> Any:
-        return type(self).function(input, target, weight=self.weight, reduction=self.reduction)
 
 
 def as_tensor(value: Any) -> Any:
@@ -66,6 +67,9 @@ class MSELoss(_Loss):
 class SmoothL1Loss(_Loss):
     """Quadratic below ``beta``, linear above."""
 
+    function = staticmethod(F.smooth_l1_loss)
+    settings = ("beta", "reduction")
+
     def __init__(
         self, size_average: bool | None = None, reduce: bool | None = None,
         reduction: str = "mean", beta: float = 1.0,
@@ -73,19 +77,16 @@ class SmoothL1Loss(_Loss):
         super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
-
 
 class HuberLoss(_Loss):
     """Quadratic up to ``delta``, linear beyond."""
 
+    function = staticmethod(F.huber_loss)
+    settings = ("delta", "reduction")
+
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
         self.delta = delta
-
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.huber_loss(input, target, self.reduction, self.delta)
 
 
 class CrossEntropyLoss(_WeightedLoss):
@@ -98,6 +99,9 @@ class CrossEntropyLoss(_WeightedLoss):
         label_smoothing: this share of every target is spread over all classes.
     """
 
+    function = staticmethod(F.cross_entropy)
+    settings = ("weight", "ignore_index", "reduction", "label_smoothing")
+
     def __init__(
         self, weight: Any = None, size_average: bool | None = None, ignore_index: int = -100,
         reduce: bool | None = None, reduction: str = "mean", label_smoothing: float = 0.0,
@@ -106,15 +110,12 @@ class CrossEntropyLoss(_WeightedLoss):
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.cross_entropy(
-            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )  # fmt: skip
-
 
 class NLLLoss(_WeightedLoss):
     """The negative log probability of labels."""
+
+    function = staticmethod(F.nll_loss)
+    settings = ("weight", "ignore_index", "reduction")
 
     def __init__(
         self, weight: Any = None, size_average: bool | None = None, ignore_index: int = -100,
@@ -122,11 +123,6 @@ class NLLLoss(_WeightedLoss):
     ) -> None:  # fmt: skip
         super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
-
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.nll_loss(
-            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )
 
 
 class BCELoss(_WeightedLoss):
@@ -138,6 +134,9 @@ class BCELoss(_WeightedLoss):
 class BCEWithLogitsLoss(_WeightedLoss):
     """Binary cross-entropy under the sigmoid of logits."""
 
+    function = staticmethod(F.binary_cross_entropy_with_logits)
+    settings = ("weight", "pos_weight", "reduction")
+
     pos_weight: Any
 
     def __init__(
@@ -147,14 +146,12 @@ class BCEWithLogitsLoss(_WeightedLoss):
         super().__init__(weight, size_average, reduce, reduction)
         self.register_buffer("pos_weight", as_tensor(pos_weight))
 
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.binary_cross_entropy_with_logits(
-            input, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
-        )
-
 
 class KLDivLoss(_Loss):
     """``t (log t - x)`` of log probabilities x; reduction may also be "batchmean"."""
+
+    function = staticmethod(F.kl_div)
+    settings = ("log_target", "reduction")
 
     def __init__(
         self, size_average: bool | None = None, reduce: bool | None = None,
@@ -163,12 +160,12 @@ class KLDivLoss(_Loss):
         super().__init__(size_average, reduce, reduction)
         self.log_target = log_target
 
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
-
 
 class PoissonNLLLoss(_Loss):
     """The negative log likelihood of counts."""
+
+    function = staticmethod(F.poisson_nll_loss)
+    settings = ("log_input", "full", "eps", "reduction")
 
     def __init__(
         self, log_input: bool = True, full: bool = False, size_average: bool | None = None,
@@ -180,21 +177,19 @@ class PoissonNLLLoss(_Loss):
         self.eps = eps
 
     def forward(self, log_input: Any, target: Any) -> Any:
-        return F.poisson_nll_loss(
-            log_input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction
-        )
+        return super().forward(log_input, target)
 
 
 class GaussianNLLLoss(_Loss):
     """The negative log likelihood of targets under normal distributions."""
 
+    function = staticmethod(F.gaussian_nll_loss)
+    settings = ("full", "eps", "reduction")
+
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.full = full
         self.eps = eps
-
-    def forward(self, input: Any, target: Any, var: Any) -> Any:  # type: ignore[override]
-        return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
 
 
 class SoftMarginLoss(_Loss):
@@ -229,36 +224,35 @@ class _MarginLoss(_Loss):
 class HingeEmbeddingLoss(_MarginLoss):
     """Distances where the target is 1, ``max(0, margin - x)`` where it is -1."""
 
+    function = staticmethod(F.hinge_embedding_loss)
+    settings = ("margin", "reduction")
+
     def __init__(
         self, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None,
         reduction: str = "mean",
     ) -> None:  # fmt: skip
         super().__init__(margin, size_average, reduce, reduction)
 
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.hinge_embedding_loss(input, target, self.margin, reduction=self.reduction)
-
 
 class MarginRankingLoss(_MarginLoss):
     """``max(0, -t (x1 - x2) + margin)``."""
 
-    def forward(self, input1: Any, input2: Any, target: Any) -> Any:  # type: ignore[override]
-        return F.margin_ranking_loss(
-            input1, input2, target, self.margin, reduction=self.reduction
-        )
+    function = staticmethod(F.margin_ranking_loss)
+    settings = ("margin", "reduction")
 
 
 class CosineEmbeddingLoss(_MarginLoss):
     """``1 - cos`` where the target is 1, ``max(0, cos - margin)`` where it is -1."""
 
-    def forward(self, input1: Any, input2: Any, target: Any) -> Any:  # type: ignore[override]
-        return F.cosine_embedding_loss(
-            input1, input2, target, self.margin, reduction=self.reduction
-        )
+    function = staticmethod(F.cosine_embedding_loss)
+    settings = ("margin", "reduction")
 
 
 class MultiMarginLoss(_WeightedLoss):
     """Margins between the label and all other classes."""
+
+    function = staticmethod(F.multi_margin_loss)
+    settings = ("p", "margin", "weight", "reduction")
 
     def __init__(
         self, p: int = 1, margin: float = 1.0, weight: Any = None,
@@ -270,14 +264,12 @@ class MultiMarginLoss(_WeightedLoss):
         self.p = p
         self.margin = margin
 
-    def forward(self, input: Any, target: Any) -> Any:
-        return F.multi_margin_loss(
-            input, target, self.p, self.margin, self.weight, reduction=self.reduction
-        )
-
 
 class TripletMarginLoss(_Loss):
     """``max(0, margin + |a - p| - |a - n|)``."""
+
+    function = staticmethod(F.triplet_margin_loss)
+    settings = ("margin", "p", "eps", "swap", "reduction")
 
     def __init__(
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
@@ -291,15 +283,12 @@ class TripletMarginLoss(_Loss):
         self.eps = eps
         self.swap = swap
 
-    def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:  # type: ignore[override]
-        return F.triplet_margin_loss(
-            anchor, positive, negative, self.margin, self.p, self.eps, self.swap,
-            reduction=self.reduction,
-        )  # fmt: skip
-
 
 class TripletMarginWithDistanceLoss(_Loss):
     """:class:`TripletMarginLoss` with any distance."""
+
+    function = staticmethod(F.triplet_margin_with_distance_loss)
+    settings = ("distance_function", "margin", "swap", "reduction")
 
     def __init__(
         self, *, distance_function: Any = None, margin: float = 1.0, swap: bool = False,
@@ -309,12 +298,6 @@ class TripletMarginWithDistanceLoss(_Loss):
         self.distance_function = distance_function or F.pairwise_distance
         self.margin = margin
         self.swap = swap
-
-    def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:  # type: ignore[override]
-        return F.triplet_margin_with_distance_loss(
-            anchor, positive, negative, distance_function=self.distance_function,
-            margin=self.margin, swap=self.swap, reduction=self.reduction,
-        )  # fmt: skip
 
 
 class CosineSimilarity(Module):
@@ -345,20 +328,15 @@ class PairwiseDistance(Module):
 class CTCLoss(_Loss):
     """Connectionist temporal classification; see :func:`tilegrad.nn.functional.ctc_loss`."""
 
+    function = staticmethod(F.ctc_loss)
+    settings = ("blank", "reduction", "zero_infinity")
+
     def __init__(
         self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
     ) -> None:
         super().__init__(reduction=reduction)
         self.blank = blank
         self.zero_infinity = zero_infinity
-
-    def forward(  # type: ignore[override]
-        self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any
-    ) -> Any:
-        return F.ctc_loss(
-            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction,
-            self.zero_infinity,
-        )  # fmt: skip
 
 
 class LinearCrossEntropyLoss(_WeightedLoss):

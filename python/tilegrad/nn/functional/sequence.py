@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.nn.functional.loss import cross_entropy, reduced, values_of
+from tilegrad.nn.functional.classification import cross_entropy
+from tilegrad.nn.functional.loss_rules import reduced, values_of
 from tilegrad.ops.arithmetic import add, divide, multiply, negative, subtract
 from tilegrad.ops.exponential import exp
 from tilegrad.ops.linear import linear
