@@ -11,6 +11,8 @@ True
 from __future__ import annotations
 
 import operator
+import os
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,8 +45,13 @@ class Generator:
         if not hasattr(seed, "__index__"):
             raise TypeError(f"manual_seed: the seed must be a whole number, not {seed!r}")
         self._seed = operator.index(seed)
-        self.numpy = np.random.Generator(np.random.PCG64(self._seed % 2**64))
+        self.__dict__.pop("numpy", None)
         return self
+
+    @cached_property
+    def numpy(self) -> np.random.Generator:
+        """The stream, made when first drawn from: numpy.random takes some 10 ms to import."""
+        return np.random.Generator(np.random.PCG64(self._seed % 2**64))
 
     def initial_seed(self) -> int:
         """The seed it was started from."""
@@ -52,8 +59,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start anew from entropy of the system; returns the seed."""
-        entropy = np.random.SeedSequence().entropy
-        return self.manual_seed(int(entropy) % 2**63)._seed  # type: ignore[arg-type]
+        return self.manual_seed(_entropy())._seed
 
     def get_state(self) -> dict[str, Any]:
         """Where the stream stands: a plain dict."""
@@ -65,8 +71,12 @@ class Generator:
         self.numpy.bit_generator.state = state["stream"]
 
 
+def _entropy() -> int:
+    return int.from_bytes(os.urandom(8), "little") % 2**63
+
+
 #: The generator used where none is named.
-default_generator = Generator(np.random.SeedSequence().entropy % 2**63)  # type: ignore[operator]
+default_generator = Generator(_entropy())
 
 
 def manual_seed(seed: int) -> Generator:
