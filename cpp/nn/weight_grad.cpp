@@ -44,20 +44,21 @@ bool WeightGrad<T>::pointwise() const {
   return true;
 }
 
-// Costs relative to the products themselves. Dots: loads that cross cache lines (a third), adding
-// up lanes (some 100 cycles for 24 of them, which take 12 cycles for a vector of pixels) and empty
-// lanes at the ends of rows. Channels: the transposes of g and x (a quarter of a cycle an element,
-// and as much for the window) and empty lanes in the last block of channels.
+// Costs relative to the products themselves. Dots: their loads (a third; in a window nearly all of
+// them cross cache lines, which takes one and a half times the products), adding up lanes (some 100
+// cycles for 24 of them, which take 12 cycles for a vector of pixels) and empty lanes at the ends
+// of rows. Channels: the transposes of g and x (a quarter of a cycle an element, and as much for
+// the window) and empty lanes in the last block of channels.
 template <class T>
 bool WeightGrad<T>::dots_are_cheaper() const {
   const int64_t width = kernels.width;
-  if (2 * channels <= width) return true;
+  if (4 * channels <= width) return true;  // most lanes would be empty
   const int64_t row = pointwise() ? pixels : shape.output[2];
   const double filled =
       static_cast<double>(row) / static_cast<double>(ceil_div(row, width) * width);
   const double vectors = static_cast<double>(std::min(box_pixels(columns), shape.batch * pixels)) /
                          static_cast<double>(width);
-  const double dots = (1.3 + 8 / vectors) / filled;
+  const double dots = ((pointwise() ? 1.3 : 2.6) + 8 / vectors) / filled;
   const double used =
       static_cast<double>(channels) / static_cast<double>(ceil_div(channels, width) * width);
   const double copies = 8 / static_cast<double>(columns) + 12 / static_cast<double>(rows);
