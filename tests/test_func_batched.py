@@ -115,3 +115,9 @@ def test_jacobians_differentiate_twice_where_members_share_values(jacobian: Any)
     x = tg.tensor(np.array([0.3, 0.7]), requires_grad=True)
     assert tg.autograd.gradcheck(total, x)
     assert tg.autograd.gradgradcheck(total, x)
+
+
+def test_transposed_members_keep_the_batch_apart() -> None:
+    x = np.arange(30.0).reshape(5, 3, 2)
+    found = tg.func.vmap(lambda a: a.T)(tg.tensor(x))
+    assert np.array_equal(found.numpy(), x.transpose(0, 2, 1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,7 +26,8 @@ from tilegrad.bench.measure import (
     table,
 )
 from tilegrad.bench.overview import optional
-from tilegrad.cli.arguments import add_measuring_arguments
+from tilegrad.bench.train_jax import RATE, jax_step
+from tilegrad.cli.arguments import add_measuring_arguments, output_file
 
 HELP = """\
 Time whole training steps (forward, loss, backward, optimizer) of small networks, eager and compiled
@@ -34,6 +36,10 @@ from the same weights and data, and must agree on their losses before they are t
 
 PEERS = ("torch", "torch.compile", "jax")
 SAME_LOSS = 1e-3  # float32 after two steps; a different network is further away
+#: While a step is timed it goes over one batch thousands of times. At the rate it was checked with
+#: the network learns that batch by heart, gradients and momenta sink below 1e-38, and what is timed
+#: is how the processor deals with subnormal numbers. So small a rate leaves the network as it is.
+QUIET_RATE = 1e-9
 
 Step = Callable[[], object]
 #: One step as a function of inputs and labels, made of library, model and optimizer.
@@ -111,7 +117,7 @@ def mlp(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
     model = nn.Sequential(
         nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
     )
-    optimizer = lib.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = lib.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
     return model, optimizer, _numbers((batch, 784)), _labels(10, batch)
 
 
@@ -128,7 +134,7 @@ def cnn(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
         nn.Flatten(),
         nn.Linear(16 * 7 * 7, 10),
     )
-    optimizer = lib.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = lib.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
     return model, optimizer, _numbers((batch, 1, 28, 28)), _labels(10, batch)
 
 
@@ -138,7 +144,7 @@ def policy(lib: Any, batch: int) -> tuple[Any, Any, Any, Any]:
     model = nn.Sequential(
         nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 2)
     )
-    optimizer = lib.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = lib.optim.Adam(model.parameters(), lr=RATE)
     return model, optimizer, _numbers((batch, 10)), _labels(2, batch)
 
 
@@ -179,7 +185,7 @@ def narrow(width: int) -> Callable[[Any, int], tuple[Any, Any, Any, Any]]:
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
             nn.Linear(width, 10),
         )  # fmt: skip
-        optimizer = lib.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        optimizer = lib.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
         return model, optimizer, _numbers((batch, width)), _labels(10, batch)
 
     return build
@@ -200,98 +206,50 @@ WORKLOADS = [
 # ---- ready to run --------------------------------------------------------------------------------
 
 
-def _ready(lib: Any, work: Workload, weights: dict[str, Any] | None) -> tuple[Any, Any, Any, Any]:
-    """Step function, inputs and weights of a library's network, started from ``weights``."""
+def _ready(lib: Any, work: Workload, weights: dict[str, Any] | None) -> tuple[Any, ...]:
+    """Step, inputs, weights and optimizer of a library's network, started from ``weights``."""
     model, optimizer, x, y = work.build(lib, work.batch)
     if weights is None:
         weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     tensors = {name: _tensor(lib, value.copy()) for name, value in weights.items()}
     model.load_state_dict(tensors)
     step = work.steps(lib, model, optimizer)
-    return step, _tensor(lib, x), _tensor(lib, y), weights
-
-
-def _jax_step(
-    jax: Any, work: Workload, weights: dict[str, Any]
-) -> tuple[Step, Callable[[], float]]:
-    """The step as a jitted JAX function, and its loss. The layers are read off the weights."""
-    jnp, lax = jax.numpy, jax.lax
-    _, _, x, y = work.build(tg, work.batch)
-    names = sorted({int(name.split(".")[0]) for name in weights})
-    adam = work.build is policy
-    squash = jnp.tanh if adam else jax.nn.relu
-
-    def network(p: Any, x: Any) -> Any:
-        for i, name in enumerate(names):
-            w, b = p[f"{name}.weight"], p[f"{name}.bias"]
-            if w.ndim == 4:
-                x = lax.conv(x, w, (1, 1), "SAME") + b[:, None, None]
-                x = lax.reduce_window(
-                    squash(x), -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID"
-                )
-            else:
-                x = x.reshape(x.shape[0], -1) @ w.T + b
-                x = squash(x) if i + 1 < len(names) else x
-        return x
-
-    def loss(p: Any, x: Any, y: Any) -> Any:
-        return -jax.nn.log_softmax(network(p, x))[jnp.arange(x.shape[0]), y].mean()
-
-    def update(p: Any, s: Any, t: Any, x: Any, y: Any) -> Any:
-        value, g = jax.value_and_grad(loss)(p, x, y)
-        tree = jax.tree_util.tree_map
-        if not adam:
-            m = tree(lambda m, g: 0.9 * m + g, s[0], g)
-            return value, tree(lambda p, m: p - 0.01 * m, p, m), (m, s[1]), t + 1
-        m = tree(lambda m, g: 0.9 * m + 0.1 * g, s[0], g)
-        v = tree(lambda v, g: 0.999 * v + 0.001 * g * g, s[1], g)
-        t = t + 1
-        new = tree(
-            lambda p, m, v: p
-            - 1e-3 * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8),
-            p, m, v,
-        )  # fmt: skip
-        return value, new, (m, v), t
-
-    jitted = jax.jit(update, donate_argnums=(0, 1))
-    p = {name: jnp.asarray(value) for name, value in weights.items()}
-    zeros = {name: jnp.zeros_like(value) for name, value in p.items()}
-    state: list[Any] = [p, (zeros, {name: value + 0 for name, value in zeros.items()}), 0.0]
-    jx, jy = jnp.asarray(x), jnp.asarray(y)
-
-    def step() -> Any:
-        value, *state[:] = jitted(*state, jx, jy)
-        return value.block_until_ready()
-
-    return step, lambda: float(step())
+    return step, _tensor(lib, x), _tensor(lib, y), weights, optimizer
 
 
 def contenders(work: Workload, peers: Sequence[str]) -> dict[str, Step]:
     """Everyone's step as a function without arguments, checked to compute the same losses."""
-    step, x, y, weights = _ready(tg, work, None)
+    step, x, y, weights, optimizer = _ready(tg, work, None)
     built: dict[str, tuple[Step, Callable[[], float]]] = {}
+    optimizers = [optimizer]
 
     def add(name: str, run: Callable[[Any, Any], Any], x: Any, y: Any) -> None:
         built[name] = (lambda: run(x, y), lambda: float(run(x, y).item()))
 
     add("eager", step, x, y)
-    step, x, y, _ = _ready(tg, work, weights)
+    step, x, y, _, optimizer = _ready(tg, work, weights)
+    optimizers.append(optimizer)
     add("compiled", tg.compile(step), x, y)
     torch = optional("torch") if {"torch", "torch.compile"} & set(peers) else None
     for peer in ("torch", "torch.compile"):
         if torch is not None and peer in peers:
-            run, x, y, _ = _ready(torch, work, weights)
+            run, x, y, _, optimizer = _ready(torch, work, weights)
+            optimizers.append(optimizer)
             if peer == "torch.compile":
                 run = torch.compile(run)
             add(peer, run, x, y)
-    wanted = "jax" in peers and work.steps is training
-    jax: ModuleType | None = optional("jax") if wanted else None
+    jax: ModuleType | None = optional("jax") if "jax" in peers else None
+    rate = [RATE]
     if jax is not None:
-        built["jax"] = _jax_step(jax, work, weights)
+        model, _, x, y = work.build(tg, work.batch)
+        built["jax"] = jax_step(jax, model, work.steps.__name__, weights, x, y, rate)
     losses = {name: [loss() for _ in range(4)] for name, (_, loss) in built.items()}
     for name, values in losses.items():
         if not np.allclose(values, losses["eager"], rtol=SAME_LOSS, atol=SAME_LOSS):
             raise AssertionError(f"{work.name}: losses of {name} {values}, eager {losses['eager']}")
+    rate[0] = QUIET_RATE
+    for group in (group for o in optimizers if o is not None for group in o.param_groups):
+        group["lr"] = QUIET_RATE
     return {name: run for name, (run, _) in built.items()}
 
 
@@ -303,6 +261,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vs", default="torch", help=f"of {','.join(PEERS)}, those installed; default: torch"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="workloads whose name has TEXT")
+    parser.add_argument(
+        "--plot", type=output_file, metavar="FILE", help="also draw the MLP's step over the batch"
+    )
     add_measuring_arguments(parser, rounds=30)
 
 
@@ -317,6 +278,40 @@ def measure(work: Workload, peers: Sequence[str], rounds: int) -> dict[str, Any]
     }
     micro = {name: float(np.median(values)) * 1e6 for name, values in times.items()}
     return {"work": work.name, "microseconds": micro, "ratios": ratios}
+
+
+#: Batches of the plot.
+BATCHES = (1, 4, 16, 64, 256)
+
+
+def plot(path: Path, peers: Sequence[str], rounds: int) -> None:
+    """Draw microseconds of the MLP's step over the batch, one line for everyone."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    lines: dict[str, list[float]] = {}
+    for batch in progress(BATCHES, "plot"):
+        result = measure(Workload(f"MLP, batch {batch}", mlp, batch), peers, rounds)
+        for name, value in result["microseconds"].items():
+            lines.setdefault(name, []).append(value)
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, values in lines.items():
+        ours = name in ("eager", "compiled")
+        axes.plot(
+            BATCHES, values, marker="o", linestyle="-" if ours else "--",
+            label=f"tilegrad {name}" if ours else name,
+        )  # fmt: skip
+    axes.set(
+        xlabel="batch", ylabel="microseconds a step", yscale="log", ylim=(10, None),
+        title="MLP 784-128-64-10: forward, loss, backward, SGD with momentum",
+    )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
 
 
 def report(results: Sequence[dict[str, Any]]) -> str:
@@ -359,6 +354,8 @@ def run(options: argparse.Namespace) -> int:
         for result in results:
             result["ratios"] = {name: ratio.median for name, ratio in result["ratios"].items()}
         save_json(options.json, {"train": results, "threads": options.threads})
+    if options.plot:
+        plot(options.plot, peers, options.rounds)
     return 0
 
 

@@ -123,7 +123,7 @@ def _set_data(self: Tensor, value: Any) -> None:
 
 
 def _transpose_all(self: Tensor) -> Any:
-    return _shape.permute(self, tuple(range(self._array.ndim))[::-1])
+    return _shape.permute(self, tuple(range(self.ndim))[::-1])
 
 
 def _array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
