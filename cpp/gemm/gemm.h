@@ -62,6 +62,8 @@ struct Product {
 template <class T>
 void gemm(const Product<T>& product);
 
+constexpr int kMostBatchAxes = 64;  // as many as NumPy's arrays have
+
 // The same product for `batch` operands at distances (in elements) a_step, b_step, c_step.
 template <class T>
 struct Batch {
@@ -77,7 +79,6 @@ void gemm_batched(const Product<T>& first, const Batch<T>& batch);
 template <class T>
 void gemm_in_cache(const Product<T>& product);
 
-// C = alpha A A^T, both triangles, for A of m x k: half the arithmetic.
 // Elements that a packed right operand takes, and packing one. It fits the instruction set in use.
 template <class T>
 int64_t packed_size(int64_t k, int64_t n);

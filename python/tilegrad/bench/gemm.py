@@ -8,16 +8,17 @@ measured beside the products of each table.
 from __future__ import annotations
 
 import argparse
-import importlib
+import itertools
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from tilegrad import _native, kernels
+from tilegrad import _native
 from tilegrad.bench import measure
+from tilegrad.bench.gemm_cases import SETS, Case, calls, competitors, parse_sizes
 from tilegrad.cli.arguments import add_measuring_arguments, output_file
 
 HELP = """\
@@ -27,40 +28,22 @@ error of each library in units of u |A||B|."""
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 
-SQUARE = (2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
-ODD = (63, 65, 127, 129, 255, 257, 511, 513, 1000, 1023)
-NETWORK = tuple(
-    (m, n, k) for n, k in ((128, 784), (10, 128), (512, 512), (4096, 1000)) for m in (1, 8, 32, 128)
-)
-VECTORS = ((512, 512, 1), (512, 1, 512), (1, 512, 512), (2000, 1, 2000), (1, 2000, 2000))
-
-#: The sets of sizes that ``--sizes`` names.
-SETS: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "square": tuple((n, n, n) for n in SQUARE),
-    "large": ((4096, 4096, 4096),),
-    "odd": tuple((n, n, n) for n in ODD),
-    "network": NETWORK,
-    "vectors": VECTORS,
-}
-
 #: Products above this many multiply-adds are not checked against a wider type: it takes too long.
 CHECKED = 3e8
 
 
 @dataclass
 class Row:
-    """One size: seconds per call and worst error (in u |A||B|) of each library; the peak."""
+    """One case: seconds per call and worst error (in u |A||B|) of each library; the peak."""
 
-    m: int
-    n: int
-    k: int
+    case: Case
     times: dict[str, list[float]]
     errors: dict[str, float | None]
     peak: float
 
     @property
     def flops(self) -> float:
-        return 2.0 * self.m * self.n * self.k
+        return 2.0 * self.case.multiply_adds
 
     def rate(self, name: str) -> float:
         """GFLOP/s."""
@@ -87,71 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_sizes(text: str) -> list[tuple[int, int, int]]:
-    """Read ``"64,32x128x784,odd"``.
-
-    >>> parse_sizes("64,32x128x784")
-    [(64, 64, 64), (32, 128, 784)]
-    """
-    sizes: list[tuple[int, int, int]] = []
-    for word in text.split(","):
-        if word in SETS:
-            sizes.extend(SETS[word])
-            continue
-        try:
-            numbers = [int(number) for number in word.split("x")]
-        except ValueError:
-            numbers = []
-        if len(numbers) not in (1, 3) or min(numbers) < 1:
-            known = ", ".join(SETS)
-            raise ValueError(f"size {word!r} is neither n, nor mxnxk, nor one of {known}")
-        m, n, k = numbers * 3 if len(numbers) == 1 else numbers
-        sizes.append((m, n, k))
-    return sizes
-
-
-def competitors(names: Sequence[str]) -> dict[str, Callable[[Any, Any], Callable[[], Any]]]:
-    """For each library that is installed: operands to a call without arguments."""
-
-    def numpy_call(a: Any, b: Any) -> Callable[[], Any]:
-        return lambda: np.matmul(a, b)
-
-    def torch_call(a: Any, b: Any) -> Callable[[], Any]:
-        torch = importlib.import_module("torch")
-        left, right = torch.from_numpy(a), torch.from_numpy(b)
-        return lambda: torch.matmul(left, right)
-
-    def jax_call(a: Any, b: Any) -> Callable[[], Any]:
-        jax = importlib.import_module("jax")
-        jax.config.update("jax_enable_x64", True)
-        left, right = jax.numpy.asarray(a), jax.numpy.asarray(b)
-        multiply = jax.jit(jax.numpy.matmul)
-        return lambda: multiply(left, right).block_until_ready()
-
-    known = {"numpy": numpy_call, "torch": torch_call, "jax": jax_call}
-    found: dict[str, Callable[[Any, Any], Callable[[], Any]]] = {}
-    for name in names:
-        if name not in known:
-            raise ValueError(f"cannot compare with {name!r}: choose from {', '.join(known)}")
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
-        found[name] = known[name]
-    return found
-
-
-def operands(m: int, n: int, k: int, dtype: Any, layout: str) -> tuple[Any, Any]:
-    """Random ``a`` of (m, k) and ``b`` of (k, n); a ``t`` in ``layout`` stores the transpose."""
-    rng = np.random.default_rng(m + n + k)
-    a = rng.normal(size=(m, k) if layout[0] == "n" else (k, m)).astype(dtype)
-    b = rng.normal(size=(k, n) if layout[1] == "n" else (n, k)).astype(dtype)
-    return (a if layout[0] == "n" else a.T), (b if layout[1] == "n" else b.T)
-
-
-def worst_error(result: Any, a: Any, b: Any) -> float | None:
+def worst_error(case: Case, result: Any, a: Any, b: Any) -> float | None:
     """Return ``max |C' - C| / (u |A||B|)``, against a product in the next wider type."""
-    if float(a.shape[0]) * b.shape[1] * a.shape[1] > (CHECKED if a.dtype == np.float32 else 3e6):
+    if case.activation or case.multiply_adds > (CHECKED if a.dtype == np.float32 else 3e6):
         return None
     wide = np.float64 if a.dtype == np.float32 else np.longdouble
     left, right = a.astype(wide), b.astype(wide)
@@ -159,19 +80,17 @@ def worst_error(result: Any, a: Any, b: Any) -> float | None:
     return float(np.max(np.abs(np.asarray(result) - np.matmul(left, right)) / scale))
 
 
-def measure_size(size: tuple[int, int, int], args: argparse.Namespace) -> Row:
-    """Time one size on every library, and the peak before and after."""
+def measure_case(case: Case, args: argparse.Namespace) -> Row:
+    """Time one case on every library, and the peak before and after."""
     dtype = np.dtype(DTYPES[args.dtype]).name
     before = measure.fma_peak(dtype, args.threads)
-    a, b = operands(*size, DTYPES[args.dtype], args.layout)
-    calls: dict[str, Callable[[], Any]] = {"tilegrad": lambda: kernels.matmul(a, b)}
-    for name, make in competitors(args.vs.split(",")).items():
-        calls[name] = make(a, b)
-    rounds = args.rounds if np.prod([float(x) for x in size]) < 2e9 else max(5, args.rounds // 4)
-    times = measure.interleave(calls, rounds=rounds)
+    a, b = case.operands(DTYPES[args.dtype], args.layout)
+    timed = calls(case, a, b, args.vs.split(","))
+    rounds = args.rounds if case.multiply_adds < 2e9 else max(5, args.rounds // 4)
+    times = measure.interleave(timed, rounds=rounds)
     peak = max(before, measure.fma_peak(dtype, args.threads))
-    errors = {name: worst_error(call(), a, b) for name, call in calls.items()}
-    return Row(*size, times, errors, peak)
+    errors = {name: worst_error(case, call(), a, b) for name, call in timed.items()}
+    return Row(case, times, errors, peak)
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -184,7 +103,7 @@ def report(rows: Sequence[Row]) -> str:
         shown = ["-" if row.errors[name] is None else f"{row.errors[name]:.1f}" for name in names]
         lines.append(
             [
-                f"{row.m} x {row.n} x {row.k}",
+                str(row.case),
                 f"{statistics.median(row.times['tilegrad']) * 1e6:.2f}",
                 *(f"{row.rate(name):.1f}" for name in names),
                 f"{100 * row.rate('tilegrad') * 1e9 / row.peak:.1f}",
@@ -202,13 +121,13 @@ def report(rows: Sequence[Row]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the record and the plot."""
-    sizes = parse_sizes(args.sizes)
+    cases = parse_sizes(args.sizes)
     names = list(competitors(args.vs.split(",")))
     before = _native.set_isa(args.isa) if args.isa else _native.get_isa()
     threads = _native.get_num_threads()
     measure.set_threads(args.threads)
     try:
-        rows = [measure_size(size, args) for size in measure.progress(sizes, "bench gemm")]
+        rows = [measure_case(case, args) for case in measure.progress(cases, "bench gemm")]
     finally:
         _native.set_isa(before)
         measure.set_threads(threads)
@@ -218,7 +137,8 @@ def run(args: argparse.Namespace) -> int:
         f"{args.isa or before}, beside {', '.join(names) or 'nobody'}; GFLOP/s, "
         f"peak of multiply-adds {peak / 1e9:.1f}\n"
     )
-    print(report(rows))
+    by_names = itertools.groupby(rows, key=lambda row: tuple(row.times))
+    print("\n\n".join(report(list(group)) for _, group in by_names))
     if args.json:
         measure.save_json(args.json, record(rows, peak, args))
     if args.plot:
@@ -236,9 +156,7 @@ def record(rows: Sequence[Row], peak: float, args: argparse.Namespace) -> dict[s
         "peak": peak,
         "rows": [
             {
-                "m": row.m,
-                "n": row.n,
-                "k": row.k,
+                **asdict(row.case),
                 "seconds": row.times,
                 "errors": row.errors,
                 "peak": row.peak,
@@ -250,14 +168,17 @@ def record(rows: Sequence[Row], peak: float, args: argparse.Namespace) -> dict[s
 
 def draw(path: str, rows: Sequence[Row], peak: float, args: argparse.Namespace) -> None:
     """Plot the square sizes."""
-    square = sorted((row for row in rows if row.m == row.n == row.k), key=lambda row: row.m)
+    square = sorted(
+        (row for row in rows if row.case == Case(row.case.m, row.case.m, row.case.m)),
+        key=lambda row: row.case.m,
+    )
     if not square:
         raise ValueError("--plot draws square sizes, and --sizes names none")
     rates = {name: [row.rate(name) for row in square] for name in square[0].times}
     plural = "threads" if args.threads > 1 else "thread"
     measure.plot_rates(
         path,
-        [row.m for row in square],
+        [row.case.m for row in square],
         rates,
         peak=peak / 1e9,
         title=f"{args.dtype} matrix product, {args.threads} {plural}, {_native.cpu()['brand']}",
