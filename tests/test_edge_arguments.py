@@ -58,6 +58,11 @@ def test_values(name: str):
 
 X = tg.ones(3, 4)
 ERRORS: dict[str, Callable[[], Any]] = {
+    "batch_norm: negative eps": lambda: F.batch_norm(X, None, None, training=True, eps=-1.0),
+    "CircularPad1d: two axes too many": lambda: tg.nn.CircularPad1d(1)(tg.ones(1, 1, 2, 3)),
+    "cross_entropy: probabilities of a label": lambda: F.cross_entropy(X, X, ignore_index=1),
+    "RNN: no inputs": lambda: tg.nn.RNN(0, 3),
+    "GRU: a bias that is a number": lambda: tg.nn.GRU(3, 3, bias=1),
     "cummax: no axis 1": lambda: tg.cummax(tg.tensor(1.0), 1),
     "gather: an index of fewer axes": lambda: tg.gather(X, 0, tg.tensor([1])),
     "linspace: bools": lambda: tg.linspace(0, 1, 3, dtype=bool),

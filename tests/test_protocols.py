@@ -77,6 +77,15 @@ def test_functions_without_a_derivative_take_any_tensor():
     assert np.allclose(x, A)
 
 
+def test_a_copy_shares_memory_and_a_deep_one_does_not():
+    x = tg.tensor(A.copy(), requires_grad=True)
+    for y in (copy.copy(x), copy.copy(tg.nn.Parameter(x.detach())), copy.copy(x * 1)):
+        assert y.requires_grad
+    shallow, deep = copy.copy(x), copy.deepcopy(x)
+    assert np.shares_memory(shallow.detach().numpy(), x.detach().numpy())
+    assert not np.shares_memory(deep.detach().numpy(), x.detach().numpy())
+
+
 def test_lists_of_tensors_keep_their_history():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     tg.asarray([[x[0], 3.0], [x[1] * x[1], x[0]]]).sum().backward()

@@ -47,4 +47,4 @@ def test_array_api_suite(tmp_path: Path):
     summary = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else report
     assert " failed" not in summary, report[-5000:]
     # what is listed may pass too, where the examples drawn happen to show no difference
-    assert sum(map(int, re.findall(r"(\d+) x?passed", summary))) >= 1180, summary
+    assert sum(map(int, re.findall(r"(\d+) x?passed", summary))) >= 1165, summary

@@ -101,6 +101,11 @@ def _new(create: Any) -> Any:
     return method
 
 
+def _copy(self: Tensor) -> Any:
+    """Another tensor on the same memory; a leaf for a leaf."""
+    return type(self)(self._array, self._requires_grad) if self.is_leaf else _shape.alias(self)
+
+
 def _deepcopy(self: Tensor, memo: Any) -> Tensor:
     if not self.is_leaf:
         raise RuntimeError(
@@ -144,6 +149,7 @@ def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
 _OWN: dict[str, Any] = {
     "__array_namespace__": _array_namespace,
     "to_device": _to_device,
+    "__copy__": _copy,
     "__deepcopy__": _deepcopy,
     "__getitem__": indexing.getitem,
     "__iter__": indexing.iterate,

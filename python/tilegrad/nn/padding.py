@@ -20,7 +20,8 @@ class _Pad(Module):
         self.padding = per_axis(name, "padding", padding, 2 * self.ndim, -(2**62))
 
     def forward(self, input: Any) -> Any:
-        if input.ndim < self.ndim + 1:
+        most = float("inf") if self.mode == "constant" else self.ndim + 2
+        if not self.ndim + 1 <= input.ndim <= most:
             raise ValueError(
                 f"{type(self).__name__}: input of shape {input.shape} must have {self.ndim + 2} "
                 f"axes, or {self.ndim + 1} without a batch"

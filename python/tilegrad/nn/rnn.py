@@ -36,8 +36,11 @@ class _Recurrent(Module):
         name = type(self).__name__
         check_device(name, device)
         check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if hidden_size == 0 or num_layers == 0:
-            raise ValueError(f"{name}: hidden_size and num_layers must be at least 1")
+        if 0 in (input_size, hidden_size, num_layers):
+            raise ValueError(f"{name}: input_size, hidden_size and num_layers must be at least 1")
+        for option, given in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(given, bool):
+                raise TypeError(f"{name}: {option} must be True or False, got {given!r}")
         if isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout must be between 0 and 1, got {dropout}")
         if not 0 <= proj_size < hidden_size:

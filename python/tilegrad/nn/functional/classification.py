@@ -79,6 +79,8 @@ def cross_entropy(
             f"cross_entropy: reduction must be 'none', 'mean' or 'sum', not {reduction!r}"
         )
     if input.shape == target.shape and target.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise ValueError("cross_entropy: ignore_index is for labels, the target is floating")
         return _probability_cross_entropy(input, target, weight, reduction, label_smoothing)
     labels = labels_of("cross_entropy", target)
     rows, labels, shape = _as_rows("cross_entropy", input, labels)

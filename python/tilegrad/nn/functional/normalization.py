@@ -73,8 +73,14 @@ def batch_norm(
         eps: added to the variance.
 
     Raises:
-        ValueError: shapes disagree, or a channel has one value only in training.
+        ValueError: shapes disagree, a channel has one value only in training, or eps is negative
+            (in training: not positive).
     """
+    if not (eps > 0 if training else eps >= 0):
+        raise ValueError(
+            f"batch_norm: eps must be {'positive in training' if training else 'at least 0'}, "
+            f"got {eps}"
+        )
     _channel_check(
         "batch_norm", input, weight=weight, bias=bias, running_mean=running_mean,
         running_var=running_var,
