@@ -40,6 +40,15 @@ VALUES: dict[str, tuple[Callable[[], Any], Any]] = {
     "differences of integers are floats": (
         lambda: tg.gradient(tg.tensor([1, 2, 4]))[0], np.float32([1, 1.5, 2]),
     ),
+    "powers of integers by 2.0 are floats": (
+        lambda: tg.tensor([1, 3]) ** 2.0, np.float32([1, 9]),
+    ),
+    "integer images are rounded": (
+        lambda: F.interpolate(
+            tg.tensor(np.uint8([[[0, 255]]])), 4, mode="linear", align_corners=True
+        ),
+        np.uint8([[[0, 85, 170, 255]]]),
+    ),
     "type as in torch": (lambda: tg.tensor([1.9]).type(np.int32), np.int32([1])),
     "a trace in another dtype": (
         lambda: tg.linalg.trace(tg.ones(2, 2), dtype=np.float64), np.float64(2),

@@ -17,7 +17,8 @@ _power = Operator(power)
 
 
 def _pow(self: Tensor, other: Any) -> Any:
-    if type(other) in (int, float) and other == 2:
+    kind = type(other)
+    if (kind is int or (kind is float and self._array.dtype.kind == "f")) and other == 2:
         return arithmetic.square(self)
     return _power(self, other)
 

@@ -12,8 +12,10 @@ from tilegrad.nn.functional.pooling import (
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
 )
+from tilegrad.ops.arithmetic import round
 from tilegrad.ops.products import matmul
-from tilegrad.ops.shape import getitem, permute, reshape
+from tilegrad.ops.selection import clip
+from tilegrad.ops.shape import cast, getitem, permute, reshape
 
 Array = np.ndarray[Any, Any]
 
@@ -119,6 +121,8 @@ def interpolate(
         align_corners: whether corner pixels keep their places (linear and cubic).
         recompute_scale_factor: sample by the ratio of sizes rather than by the factor.
         antialias: not supported.
+
+    Integer images are interpolated in float64 and rounded.
     """
     ndim = input.ndim - 2
     if ndim not in (1, 2, 3):
@@ -144,6 +148,13 @@ def interpolate(
     if mode == "area":
         pool = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[ndim - 1]
         return pool(input, tuple(sizes))
+    if input.dtype.kind in "iu" and not mode.startswith("nearest"):
+        limits = np.iinfo(input.dtype)
+        x = interpolate(
+            cast(input, np.dtype(np.float64)), size, scale_factor, mode, align_corners,
+            recompute_scale_factor,
+        )  # fmt: skip
+        return cast(clip(round(x), limits.min, limits.max), input.dtype)
     x = input
     for i in range(ndim):
         if mode.startswith("nearest"):
