@@ -13,6 +13,7 @@
 
 #include <cstddef>
 
+#include "bindings/array.h"
 #include "bindings/autograd.h"
 #include "bindings/kernel.h"
 #include "bindings/module.h"
@@ -287,6 +288,37 @@ bool holds_arrays(PyObject* out) {
   return true;
 }
 
+// Lets a view and its source count in-place changes together, where they share memory; false with
+// an error set. As tilegrad.autograd.op._share_memory.
+bool share_memory(TensorObject* source, TensorObject* view, const ArrayRef& from,
+                  const ArrayRef& to) {
+  if (!may_overlap(from, to)) return true;
+  if (!is_set(source->version)) {
+    VersionObject* version = new_version();
+    if (version == nullptr) return false;
+    version->value = 0;
+    Py_XSETREF(source->version, reinterpret_cast<PyObject*>(version));
+  }
+  Py_XSETREF(view->version, Py_NewRef(source->version));
+  view->seen = reinterpret_cast<VersionObject*>(view->version)->value;
+  PyObject* base = is_set(source->base) ? source->base : reinterpret_cast<PyObject*>(source);
+  Py_XSETREF(view->base, Py_NewRef(base));
+  return true;
+}
+
+// The tensor around a view of the first input. Null without an error set: the Python path has to
+// raise or decide.
+PyObject* record_view(OpObject* op, PyObject* const* args, PyObject* attrs, PyObject* out,
+                      bool needs) {
+  ArrayRef from, to;
+  if (op->saves_out || !is_tensor(args[0]) || !PyArray_CheckExact(out)) return nullptr;
+  if (!as_array(as_tensor(args[0])->array, from) || !as_array(out, to)) return nullptr;
+  PyRef view(needs && is_floating(out) ? record(op, args, attrs, out)
+                                       : reinterpret_cast<PyObject*>(new_tensor(out)));
+  if (!view || !share_memory(as_tensor(args[0]), as_tensor(view.get()), from, to)) return nullptr;
+  return view.release();
+}
+
 PyObject* record_slow(OpObject* op, PyObject* const* args, PyObject* attrs, PyObject* out,
                       bool needs) {
   const PyRef inputs(PyTuple_New(op->arity));
@@ -328,15 +360,17 @@ PyObject* op_call(PyObject* self, PyObject* const* args, size_t nargsf, PyObject
   PyRef out(PyObject_Vectorcall(op->forward, arrays, flags, kwnames));
   if (!out) return name_failure(self, arrays, nargs + names);
   const bool needs = scan.gradient && grad_enabled && !op->discrete;
-  const bool several = holds_arrays(out.get());
-  if (op->view || !(several || PyArray_CheckExact(out.get()))) {
-    return record_slow(op, args, attrs.get(), out.get(), scan.gradient);
+  PyObject* result = nullptr;
+  if (op->view) {
+    result = record_view(op, args, attrs.get(), out.get(), needs);
+  } else if (holds_arrays(out.get())) {
+    result = record_several(op, args, attrs.get(), out.get(), needs);
+  } else if (PyArray_CheckExact(out.get())) {
+    if (!needs || !is_floating(out.get())) {
+      return reinterpret_cast<PyObject*>(new_tensor(out.get()));
+    }
+    result = record(op, args, attrs.get(), out.get());
   }
-  if (!several && (!needs || !is_floating(out.get()))) {
-    return reinterpret_cast<PyObject*>(new_tensor(out.get()));
-  }
-  PyObject* result = several ? record_several(op, args, attrs.get(), out.get(), needs)
-                             : record(op, args, attrs.get(), out.get());
   if (result != nullptr || PyErr_Occurred()) return result;
   return record_slow(op, args, attrs.get(), out.get(), scan.gradient);
 }

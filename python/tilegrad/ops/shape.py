@@ -21,12 +21,12 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
 
 
 reshape = linear(
-    "reshape", lambda x, shape: np.reshape(x, shape), "x", batch="shape", view=True,
+    "reshape", lambda x, shape: x.reshape(shape), "x", batch="shape", view=True,
     x=lambda g, x_shape: reshape(g, x_shape),
 )  # fmt: skip
 
 permute = linear(
-    "permute", lambda x, axes: np.transpose(x, axes), "x", batch="permute", view=True,
+    "permute", lambda x, axes: x.transpose(axes), "x", batch="permute", view=True,
     x=lambda g, axes: permute(g, _inverse(axes)),
 )  # fmt: skip
 
