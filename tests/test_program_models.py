@@ -9,6 +9,7 @@ import pytest
 
 import tilegrad as tg
 from tilegrad import nn, optim
+from tilegrad.bench import train
 
 STEPS = 100
 
@@ -80,6 +81,48 @@ def test_replay_is_eager_training(model, optimizer):
     np.testing.assert_array_equal(found, losses)
     for key, value in state.items():
         np.testing.assert_array_equal(found_state[key], value, err_msg=key)
+
+
+#: One of each kind of the training bench, on few rows.
+BENCHED = [
+    train.Workload("mlp", train.mlp, 3),
+    train.Workload("cnn", train.cnn, 2),
+    train.Workload("policy", train.policy, 16),
+    train.Workload("narrow", train.narrow(32), 32),
+    train.Workload("lstm", train.lstm, 2, train.gradients),
+    train.Workload("block", train.block, 1, train.gradients),
+    train.Workload("chain", train.chain, 3, train.gradients),
+    train.Workload("inference", train.mlp, 1, train.inference),
+]
+
+
+@pytest.mark.parametrize("work", BENCHED, ids=lambda work: work.name)
+def test_bench_steps_replay_to_the_bit(work):
+    def gradients(model):
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    eager, model = built(work, None)
+    step, other = built(work, model)
+    step = tg.compile(step)
+    rng = np.random.default_rng(11)
+    _, _, x, y = work.build(tg, work.batch)
+    for _ in range(STEPS):
+        batch = tg.tensor(rng.standard_normal(x.shape).astype(np.float32)), tg.tensor(y)
+        assert step(*batch).detach().numpy().tobytes() == eager(*batch).detach().numpy().tobytes()
+        found = gradients(other)
+        for name, wanted in gradients(model).items():
+            assert found[name].numpy().tobytes() == wanted.numpy().tobytes(), name
+    assert step.replays >= STEPS - 5, step.report()
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[key], value, err_msg=key)
+
+
+def built(work, like):
+    """The step of ``work`` and its model, which starts as ``like`` is."""
+    model, optimizer, _, _ = work.build(tg, work.batch)
+    if like is not None:
+        model.load_state_dict(like.state_dict())
+    return work.steps(tg, model, optimizer), model
 
 
 def test_evaluation_mode_is_another_program():
