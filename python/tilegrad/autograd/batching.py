@@ -189,7 +189,10 @@ class Attributes(dict[str, Any]):
 
 
 def _levels_of(args: Sequence[Any]) -> tuple[Level, ...]:
-    found = {level for value in args if isinstance(value, Tensor) for level in value._batch}
+    batches = {value._batch for value in args if isinstance(value, Tensor)}
+    if len(batches) == 1:
+        return batches.pop()
+    found = {level for batch in batches for level in batch}
     return tuple(sorted(found, key=lambda level: level.number))
 
 
@@ -209,15 +212,13 @@ def _operands(op: Op, args: Sequence[Any], levels: tuple[Level, ...]) -> list[Op
 
 def _common_dtype(op: Op, args: Sequence[Any]) -> Any:
     """The dtype in which members are computed together: a member's dimensions count, by value."""
+    dtypes = {value.dtype if isinstance(value, Tensor) else None for value in args}
+    if len(dtypes) == 1 and (common := dtypes.pop()) is not None and common.kind == "f":
+        return None
     stand_ins = [
         np.empty((0,) * min(value.ndim, 1), value.dtype) if isinstance(value, Tensor) else value
         for value in args
     ]
-    first = stand_ins[0]
-    if all(type(v) is np.ndarray and v.dtype == first.dtype for v in stand_ins) and (
-        first.dtype.kind == "f"
-    ):
-        return None
     promoted = vector_space.promote(stand_ins, op.promotes == "float")
     return next(array.dtype for array in promoted if array is not None)
 
