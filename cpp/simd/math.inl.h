@@ -21,6 +21,7 @@ struct MathConstants<float> {
   static constexpr float split = 4097.0f;                            // Veltkamp: 2^12 + 1
   static constexpr float erfcx_centre = 2.0f;
   static constexpr float tail_end = 15.0f;  // exp(-x^2 / 2) is 0 from here on
+  static constexpr float tail_lost = 7.0f;  // x exp(-x^2 / 2) / 2 does not change 1 from here on
   // (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2 [2e-10]
   static constexpr float expm1[] = {0.5f,
                                     0.1666666716337204f,
@@ -55,7 +56,7 @@ struct MathConstants<double> {
   static constexpr double lift = 18014398509481984.0, lift_exponent = 54.0;
   static constexpr double split = 134217729.0;  // 2^27 + 1
   static constexpr double erfcx_centre = 4.0;
-  static constexpr double tail_end = 39.0;
+  static constexpr double tail_end = 39.0, tail_lost = 10.0;
   // [2e-17]
   static constexpr double expm1[] = {0.5,
                                      0.16666666666666669,
@@ -235,11 +236,15 @@ struct Math {
     return V::select(V::less(a, constant(0.25)), constant(1) - erf_small(V::copysign(a, x)), large);
   }
 
-  // The normal distribution function, and exp(-x^2 / 2) on the way.
+  // The normal distribution function, and on the way exp(-x^2 / 2), taken as 0 where it says
+  // nothing beside 1: its subnormal numbers would cost a hundred cycles each.
   static TILEGRAD_INLINE V normal_cdf(V x, V& density) {
-    const V a = clamped_abs(x);
-    density = exp_minus_square(a, T(0.5));
+    const auto below = V::less(x, V::zero());
+    const V end = V::select(below, V::splat(K::tail_end), V::splat(K::tail_lost));
+    const auto near = V::less(V::abs(x), end);
+    const V a = V::select(near, V::abs(x), V::zero());
+    density = V::select(near, exp_minus_square(a, T(0.5)), V::zero());
     const V tail = constant(0.5) * density * erfcx(a * constant(0.7071067811865476));
-    return V::select(V::less(x, V::zero()), tail, constant(1) - tail);
+    return V::select(below, tail, constant(1) - tail);
   }
 };
