@@ -186,6 +186,7 @@ void gemm_dot(const DotTile<T>& t) {
       const T* at = t.a + i * t.a_row + p;
       __builtin_prefetch(at + t.ahead);
       x[i] = count < W ? V::load(at, count) : V::load(at);
+      V::keep(x[i]);
     }
 #pragma GCC unroll 4
     for (int j = 0; j < COLUMNS; ++j) {

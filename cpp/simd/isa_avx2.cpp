@@ -47,6 +47,8 @@ struct Vec<float> {
   TILEGRAD_INLINE void store(float* p, int from, int to) const {
     _mm256_maskstore_ps(p, _mm256_andnot_si256(first(from), first(to)), v);
   }
+  // Loaded once: the compiler would rather read memory again with every use.
+  static TILEGRAD_INLINE void keep(Vec& a) { asm("" : "+x"(a.v)); }
   static TILEGRAD_INLINE Vec splat(float x) { return {_mm256_set1_ps(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
 
@@ -177,6 +179,8 @@ struct Vec<double> {
   TILEGRAD_INLINE void store(double* p, int from, int to) const {
     _mm256_maskstore_pd(p, _mm256_andnot_si256(first(from), first(to)), v);
   }
+  // Loaded once: the compiler would rather read memory again with every use.
+  static TILEGRAD_INLINE void keep(Vec& a) { asm("" : "+x"(a.v)); }
   static TILEGRAD_INLINE Vec splat(double x) { return {_mm256_set1_pd(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm256_setzero_pd()}; }
 

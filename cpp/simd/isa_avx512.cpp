@@ -52,6 +52,8 @@ struct Vec<float> {
   TILEGRAD_INLINE void store(float* p, int from, int to) const {
     _mm512_mask_storeu_ps(p, static_cast<Mask>(first(to) ^ first(from)), v);
   }
+  // Loaded once: the compiler would rather read memory again with every use.
+  static TILEGRAD_INLINE void keep(Vec& a) { asm("" : "+v"(a.v)); }
   static TILEGRAD_INLINE Vec splat(float x) { return {_mm512_set1_ps(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm512_setzero_ps()}; }
 
@@ -182,6 +184,8 @@ struct Vec<double> {
   TILEGRAD_INLINE void store(double* p, int from, int to) const {
     _mm512_mask_storeu_pd(p, static_cast<Mask>(first(to) ^ first(from)), v);
   }
+  // Loaded once: the compiler would rather read memory again with every use.
+  static TILEGRAD_INLINE void keep(Vec& a) { asm("" : "+v"(a.v)); }
   static TILEGRAD_INLINE Vec splat(double x) { return {_mm512_set1_pd(x)}; }
   static TILEGRAD_INLINE Vec zero() { return {_mm512_setzero_pd()}; }
 

@@ -50,6 +50,7 @@ struct Vec {
   TILEGRAD_INLINE void store(T* p, int from, int to) const {
     if (from <= 0 && to > 0) *p = v;
   }
+  static TILEGRAD_INLINE void keep(Vec&) {}
   static TILEGRAD_INLINE Vec splat(T x) { return {x}; }
   static TILEGRAD_INLINE Vec zero() { return {T(0)}; }
 
