@@ -260,6 +260,60 @@ def test_transforms_where_eigenvalues_repeat():
     close(product, np.einsum("ijkl,kl", expected, E.numpy()))
 
 
+def square_by_vectors(M):
+    w, V = linalg.eigh(M)
+    return (V * w[..., None, :] ** 2) @ V.mT
+
+
+def square_of_symmetric(M):
+    S = (M + M.mT) / 2
+    return S @ S
+
+
+def cube_by_svd(M):
+    U, S, Vh = linalg.svd(M)
+    return (U * S**3) @ Vh
+
+
+def test_jacobians_where_eigenvalues_repeat():
+    """More than one row: each is a limit of its own."""
+    M = tg.tensor(np.eye(3))
+    for transform in (tg.func.jacrev, lambda f: tg.func.jacrev(tg.func.jacrev(f))):
+        expected = transform(square_of_symmetric)(M).numpy()
+        close(transform(square_by_vectors)(M).numpy(), expected)
+    with pytest.raises(NotImplementedError, match="vmap: derivatives of eigh where values repeat"):
+        tg.func.vmap(tg.func.grad(lambda M: square_by_vectors(M).sum()))(tg.tensor(np.eye(3)[None]))
+
+
+@pytest.mark.parametrize("function", [square_by_vectors, cube_by_svd])
+def test_third_derivatives_where_values_repeat_are_refused(function):
+    M = tg.tensor(np.eye(3))
+    third = tg.func.hessian(lambda M: (function(M) * M).sum())
+    for transform in (lambda: tg.func.jvp(third, (M,), (M,)), lambda: tg.func.jacrev(third)(M)):
+        with pytest.raises(LinAlgError, match="third order"):
+            transform()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 3), (2, 3, 0), (0, 3, 5), (0, 0)])
+def test_svd_of_empty_matrices_has_empty_gradients(shape):
+    def function(A):
+        parts = linalg.svd(A, full_matrices=True)
+        return sum(tg.sum(x * tg.tensor(rng.standard_normal(x.shape))) for x in parts)
+
+    assert gradient(function, np.zeros(shape)).shape == shape
+
+
+@pytest.mark.parametrize(
+    "function",
+    [*(lambda A, i=i: linalg.lu(A)[i] for i in range(3)), lambda A: linalg.matrix_norm(A, "nuc"),
+     lambda A: linalg.lu_factor(A)[0], lambda A: linalg.lu_factor(A)[1]],
+    ids=["P", "L", "U", "nuclear norm", "packed", "pivots"],
+)  # fmt: skip
+def test_vmap_of_what_decides_by_values(function):
+    stack = tg.tensor(rng.standard_normal((3, 4, 4)))
+    close(tg.func.vmap(function)(stack).numpy(), np.stack([function(A).numpy() for A in stack]))
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_what_depends_on_the_choice_of_vectors_is_refused(n):
     weights = tg.tensor(np.arange(1.0, n * n + 1).reshape(n, n))

@@ -96,15 +96,19 @@ def _divides_by_zero(roots: Sequence[tuple[Any, Any]]) -> bool:
     )
 
 
+def _third_order() -> np.linalg.LinAlgError:
+    return np.linalg.LinAlgError(
+        "derivatives of third order where eigenvalues or singular values repeat: linalg.funm "
+        "has them, eigh and svd have those of first and second order"
+    )
+
+
 def _run_expanded(
     roots: Sequence[tuple[Any, Any]], targets: Any, create_graph: bool, retain_graph: bool
 ) -> list[Any]:
     """As :func:`run`, by expansion in the small parameter."""
     if create_graph:
-        raise np.linalg.LinAlgError(
-            "derivatives of third order where eigenvalues or singular values repeat: linalg.funm "
-            "has them, eigh and svd have those of first and second order"
-        )
+        raise _third_order()
     if any(isinstance(g, batching.BatchedTensor) for _, g in roots):
         raise batching.NoBatchedFormError("second derivatives where eigenvalues repeat, by batches")
     scaled = tuple((edge, expansion.raised(g)) for edge, g in roots)
@@ -114,6 +118,8 @@ def _run_expanded(
     arrived = [(a[0], a[1]) for a in found] if wanted is None else zip(wanted, found, strict=True)
     results = []
     for target, g in arrived:
+        if expansion.carries_tangents(g):
+            raise _third_order()
         # poles that cancel leave rounding behind, others are of the order of the gradient
         value, pole = expansion.lowered(g, negligible=1e-6)
         if pole:

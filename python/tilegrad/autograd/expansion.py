@@ -69,6 +69,13 @@ def is_expanded(x: Any) -> bool:
     return isinstance(x, Tensor) and x._tangents is not None and LEVELS[0] in x._tangents
 
 
+def carries_tangents(x: Any) -> bool:
+    """Whether ``x`` is to be pushed forward too, by levels that are not the expansion's own."""
+    if not isinstance(x, Tensor) or not x._tangents:
+        return False
+    return not set(forward_mode.without_dead_levels(x)._tangents or ()) <= set(LEVELS)
+
+
 def without_expansion(x: Any) -> Any:
     """``x`` at s = 0."""
     if not is_expanded(x):

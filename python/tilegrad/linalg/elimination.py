@@ -12,7 +12,7 @@ from tilegrad.ops import linalg_factor
 from tilegrad.ops.arithmetic import add
 from tilegrad.ops.linalg_checks import matrices
 from tilegrad.ops.linalg_factor import right_solve
-from tilegrad.ops.linalg_gauge import columns, rows, values
+from tilegrad.ops.linalg_gauge import batched_like, columns, rows, values
 from tilegrad.ops.linalg_solve import cutoff, solve_triangular
 from tilegrad.ops.products import bmm, transpose
 from tilegrad.ops.shape import concatenate, tril, triu
@@ -42,11 +42,12 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
     k = min(m, n)
     dtype = values(A).dtype if values(A).dtype.kind == "f" else np.dtype(np.float64)
     if pivot:
-        order = values(linalg_factor.pivots(A))
-        permutation = np.swapaxes(np.eye(m, dtype=dtype)[order], -1, -2)
+        order = linalg_factor.pivots(A)
+        exchange = np.eye(m, dtype=dtype)[values(order)]
+        permutation = batched_like(order, np.swapaxes(exchange, -1, -2))
     else:
         permutation = np.broadcast_to(np.eye(m, dtype=dtype), (*A.shape[:-2], m, m)).copy()
-    permuted = bmm(np.swapaxes(permutation, -1, -2), A) if pivot else A
+    permuted = bmm(transpose(permutation), A) if pivot else A
     L, U = linalg_factor.lu_unpivoted(rows(columns(permuted, 0, k), 0, k))
     if m > k:  # the rows below the square part are L2 U
         below = right_solve(rows(permuted, k, None), U, True)
@@ -83,7 +84,7 @@ def lu_factor(A: Any, *, pivot: bool = True) -> LUFactor:
             j = int(np.flatnonzero(current == order[place][i])[0])
             exchanges[(*place, i)] = j + 1
             current[[i, j]] = current[[j, i]]
-    return LUFactor(packed, like(packed, exchanges))
+    return LUFactor(packed, like(packed, batched_like(P, exchanges)))
 
 
 def lu_factor_ex(A: Any, *, pivot: bool = True, check_errors: bool = False) -> Any:

@@ -12,7 +12,7 @@ from tilegrad.linalg.operands import axes_last, matrix, operand
 from tilegrad.ops import linalg_solve
 from tilegrad.ops.arithmetic import absolute, divide, multiply
 from tilegrad.ops.linalg_checks import LinAlgError
-from tilegrad.ops.linalg_gauge import values
+from tilegrad.ops.linalg_gauge import batched_like, values
 from tilegrad.ops.reduction import amax, amin, sum
 from tilegrad.ops.selection import where
 from tilegrad.ops.shape import cast, reshape
@@ -72,7 +72,7 @@ def _on_last_axes(A: Any, ord: Any) -> Any:
         s = svdvals(A)
         # of the subgradients at a singular matrix the one that no null vector enters
         tiny = linalg_solve.cutoff(values(s), A.shape, None, None)[..., None]
-        return sum(where(values(s) > tiny, s, 0.0), -1)
+        return sum(where(batched_like(s, values(s) > tiny), s, 0.0), -1)
     if ord in (2, -2):
         s = svdvals(A)
         return amax(s, -1) if ord == 2 else amin(s, -1)

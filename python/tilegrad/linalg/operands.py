@@ -38,7 +38,9 @@ def is_symmetric(array: Any) -> bool:
 
 def like(a: Any, array: Any) -> Any:
     """A result without derivative: a tensor if ``a`` is one."""
-    return Tensor(np.asarray(array)) if isinstance(a, Tensor) else array
+    if isinstance(array, Tensor) or not isinstance(a, Tensor):
+        return array
+    return Tensor(np.asarray(array))
 
 
 def mirrored(name: str, a: Any, uplo: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd import expansion, forward_mode
-from tilegrad.autograd.batching import BatchedTensor, lift
+from tilegrad.autograd.batching import BatchedTensor, NoBatchedFormError, lift
 from tilegrad.autograd.op import Op
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.ops.arithmetic import multiply, negative, subtract
@@ -30,6 +30,11 @@ NEGLIGIBLE = 1e-6
 def values(x: Any) -> Array:
     """The entries of a tensor or an array."""
     return x._array if isinstance(x, Tensor) else np.asarray(x)
+
+
+def batched_like(x: Any, array: Array) -> Any:
+    """An array made from the :func:`values` of ``x``: under vmap one member each, as ``x``."""
+    return BatchedTensor(array, x._batch) if isinstance(x, BatchedTensor) else array
 
 
 def repeated(w: Array) -> Array:
@@ -97,6 +102,9 @@ class GapQuotient(Op):
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         (x, w), attrs = self.bind(args, kwargs)
+        if any(isinstance(a, BatchedTensor) for a in (x, w)) and repeated(values(w)).any():
+            # an expansion is of one member; transforms that batch by themselves go one by one then
+            raise NoBatchedFormError(f"vmap: derivatives of {attrs['what']} where values repeat")
         if expansion.is_expanded(w) and repeated(w._array).any():
             return self._limit(x, w, attrs["what"])
         return super()._call(x, w, **attrs)
@@ -213,10 +221,11 @@ def rows(q: Any, start: int, stop: int | None) -> Any:
 def absorb(what: str, g: Any, q: Any, k: int) -> Any:
     """The gradient by the first k columns of orthogonal ``q`` that stands for ``g`` by all of them.
 
-    The others span the complement: dQ2 = -Q1 dQ1^T Q2 up to a rotation among themselves.
+    The others span the complement: dQ2 = -Q1 dQ1^T Q2 up to a rotation among themselves. Without
+    any first column they depend on nothing.
     """
-    if q.shape[-1] == k:
-        return g
+    if k in (0, q.shape[-1]):
+        return columns(g, 0, k)
     q1, q2 = columns(q, 0, k), columns(q, k, None)
     g1, g2 = columns(g, 0, k), columns(g, k, None)
     along = bmm(transpose(q2), g2)
@@ -235,5 +244,6 @@ def extend(t1: Any, q: Any, k: int) -> Any:
 
 
 __all__ = [
-    "absorb", "check_equal_within", "columns", "extend", "gap_quotient", "repeated", "rows",
+    "absorb", "batched_like", "check_equal_within", "columns", "extend", "gap_quotient", "repeated",
+    "rows",
 ]  # fmt: skip
