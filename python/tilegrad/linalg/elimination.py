@@ -95,23 +95,24 @@ def lu_factor_ex(A: Any, *, pivot: bool = True, check_errors: bool = False) -> A
 
 def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False) -> Any:
     """X with ``A X = B`` (``A^T X = B`` if ``adjoint``, ``X A = B`` if not ``left``)."""
-    LU, B = matrix("lu_solve", LU), operand(B)
+    LU, pivots, B = matrix("lu_solve", LU), operand(pivots), operand(B)
     B, is_vector = as_columns(LU, B)
     n = LU.shape[-1]
-    swaps = np.asarray(values(operand(pivots)))
+    swaps = np.asarray(values(pivots))
     P = np.empty((*swaps.shape[:-1], n, n), values(LU).dtype)
     for place in np.ndindex(swaps.shape[:-1]):
         order = np.arange(n)
         for i, j in enumerate(swaps[place]):
             order[[i, j - 1]] = order[[j - 1, i]]
         P[place] = np.eye(n)[order].T
+    P = batched_like(pivots, P)
     if not left:
         B, adjoint = transpose(B), not adjoint
     if adjoint:  # A^T = U^T L^T P^T
         half = solve_triangular(transpose(LU), B, False)
         X = bmm(P, solve_triangular(transpose(LU), half, True, True))
     else:
-        half = solve_triangular(LU, bmm(np.swapaxes(P, -1, -2), B), False, True)
+        half = solve_triangular(LU, bmm(transpose(P), B), False, True)
         X = solve_triangular(triu(LU), half, True)
     if not left:
         X = transpose(X)

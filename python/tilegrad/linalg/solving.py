@@ -19,7 +19,7 @@ from tilegrad.linalg.operands import (
 from tilegrad.ops import linalg_factor, linalg_solve
 from tilegrad.ops.arithmetic import square, subtract
 from tilegrad.ops.linalg_checks import LinAlgError, matrices
-from tilegrad.ops.linalg_gauge import values
+from tilegrad.ops.linalg_gauge import batched_like, values
 from tilegrad.ops.products import bmm, transpose
 from tilegrad.ops.reduction import sum
 from tilegrad.ops.shape import reshape
@@ -171,7 +171,8 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
         residuals = like(X, np.zeros((0,), values(X).dtype))
     if is_vector:
         X = without_last(X)
-    return LstsqResult(X, residuals, like(X, rank), like(X, s))
+    rank, s = (like(X, batched_like(A, found)) for found in (rank, s))
+    return LstsqResult(X, residuals, rank, s)
 
 
 def tensorinv(A: Any, ind: int = 2) -> Any:
