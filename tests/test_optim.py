@@ -28,6 +28,13 @@ OPTIMIZERS = [
     ("Adagrad", {"lr": 0.1}),
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1,
                  "initial_accumulator_value": 0.2}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.8, "eps": 1e-4, "weight_decay": 0.1}),
+    ("Adadelta", {"lr": 0.5, "maximize": True}),
+    ("Adamax", {"lr": 0.02}),
+    # a magnitude forgotten fast (beta2 of 0.7) makes the steps jump and amplifies rounding
+    ("Adamax", {"lr": 0.02, "betas": (0.8, 0.99), "eps": 1e-3, "weight_decay": 0.1,
+                "maximize": True}),
     ("LBFGS", {"lr": 0.3, "max_iter": 3, "history_size": 4}),
     ("LBFGS", {"lr": 1.0, "max_iter": 4, "line_search_fn": "strong_wolfe"}),
 ]  # fmt: skip
