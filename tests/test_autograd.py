@@ -371,6 +371,21 @@ def test_gradcheck_sees_a_planted_error():
     assert not gradcheck(wrong, leaf(1.0, 2.0), raise_exception=False)
 
 
+def test_modes_decorate_with_and_without_a_call():
+    x = tg.tensor([1.0], requires_grad=True)
+
+    def double() -> tg.Tensor:
+        return x * 2
+
+    for mode in (tg.no_grad, tg.inference_mode):
+        assert not mode(double)().requires_grad
+        assert not mode()(double)().requires_grad
+        with mode():
+            assert tg.enable_grad(double)().requires_grad
+            assert tg.inference_mode(mode=False)(double)().requires_grad
+    assert double().requires_grad
+
+
 def test_no_grad_holds_for_every_step_of_a_generator():
     x = tg.ones(2, requires_grad=True)
 

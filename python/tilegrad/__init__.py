@@ -4,7 +4,13 @@ from typing import Any
 
 from tilegrad import autograd, kernels, ops, utils
 from tilegrad._native import __version__
-from tilegrad.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tilegrad.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.config import check_environment, show_config
 from tilegrad.functions import *  # noqa: F403
@@ -22,6 +28,7 @@ __all__ = [
     "default_generator",  # noqa: F405
     "enable_grad",
     "get_num_threads",
+    "inference_mode",
     "is_grad_enabled",
     "kernels",
     "load",

@@ -5,7 +5,13 @@ from tilegrad.autograd.api import backward, grad
 from tilegrad.autograd.checkpoint import checkpoint
 from tilegrad.autograd.function import Function, once_differentiable
 from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from tilegrad.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tilegrad.autograd.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 
 __all__ = [
     "Function",
@@ -17,6 +23,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "inference_mode",
     "is_grad_enabled",
     "no_grad",
     "once_differentiable",

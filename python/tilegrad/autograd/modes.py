@@ -15,6 +15,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _GradMode:
     """Context manager and decorator that sets whether operations record a graph."""
 
+    def __new__(cls, *given: Any, **options: Any) -> Any:
+        """A mode; given a function, as by ``@no_grad`` without a call, the function in it."""
+        return cls()(*given) if given and callable(given[0]) else super().__new__(cls)  # type: ignore[call-arg]
+
     def __init__(self, mode: bool) -> None:
         self.mode = mode
         self._before: list[bool] = []
@@ -77,6 +81,23 @@ class no_grad(_GradMode):  # noqa: N801 - the field's name
 
     def __init__(self) -> None:
         super().__init__(False)
+
+
+class inference_mode(_GradMode):  # noqa: N801 - the field's name
+    """Like :class:`no_grad`, or with ``mode=False`` like :class:`enable_grad`.
+
+    Its results are ordinary tensors: there is no second kind that a graph would refuse.
+
+    >>> import tilegrad as tg
+    >>> x = tg.tensor([1.0], requires_grad=True)
+    >>> with tg.inference_mode():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(not mode)
 
 
 class enable_grad(_GradMode):  # noqa: N801 - the field's name
