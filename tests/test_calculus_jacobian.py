@@ -403,6 +403,15 @@ def test_scores_and_their_covariance():
         calculus.opg_covariance(logistic, parameters, x[:2], y[:2])
 
 
+@pytest.mark.parametrize(("dtype", "within"), [("float32", 1e-3), ("float64", 1e-6)])
+def test_bhhh_converges_in_both_precisions(dtype, within):
+    start, counts = np.array(1.0, dtype), np.array([1.0, 2.0, 6.0, 2.0], dtype)
+    found = tg.optim.bhhh(lambda rate, x: x * rate.log() - rate, start, counts)
+    assert found.converged
+    assert found.parameters.dtype == dtype
+    assert abs(found.parameters.item() - 2.75) < within
+
+
 def test_bhhh_finds_the_maximum():
     from scipy.optimize import minimize
 

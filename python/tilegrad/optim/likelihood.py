@@ -17,6 +17,10 @@ from tilegrad.func.pytree import tensors, unflatten
 #: Halvings of a step before the search gives up: the step is then at rounding level.
 _HALVINGS = 50
 
+#: The gain still promised at which :func:`bhhh` is done, by the bytes of a number: a log-likelihood
+#: near 1 in single precision cannot show smaller ones.
+_TOLERANCE = {4: 1e-6, 8: 1e-12}
+
 #: The share of the predicted gain that a step must bring. Armijo's usual 1e-4.
 _SUFFICIENT = 1e-4
 
@@ -51,7 +55,7 @@ def bhhh(
     parameters: Any,
     *data: Any,
     max_iterations: int = 200,
-    tolerance: float = 1e-12,
+    tolerance: float | None = None,
 ) -> BHHHResult:
     """Maximise the sum of ``log_likelihood(parameters, *observation)`` over the observations.
 
@@ -67,7 +71,8 @@ def bhhh(
         parameters: where to start: a tensor or a tree of them.
         data: arrays with the observations along axis 0.
         max_iterations: at most so many steps.
-        tolerance: done when gradient^T (S^T S)^-1 gradient falls below it.
+        tolerance: done when gradient^T (S^T S)^-1 gradient falls below it; by default 1e-12,
+            in single precision 1e-6.
 
     >>> import numpy as np, tilegrad as tg
     >>> poisson = lambda rate, x: x * rate.log() - rate
@@ -89,7 +94,7 @@ def bhhh(
         s = scores(log_likelihood, unflatten(structure, leaves), *data)
         step = np.linalg.lstsq(s, np.ones(len(s), s.dtype), rcond=None)[0]
         promised = float(s.sum(axis=0) @ step)
-        converged = promised < tolerance
+        converged = promised < (_TOLERANCE[s.dtype.itemsize] if tolerance is None else tolerance)
         if converged or iteration == max_iterations:
             break
         found = _search(leaves, step, promised, current, total)
