@@ -172,7 +172,7 @@ def test_bench_compares_equal_work():
     rows += overview.convolution(2, 3, 6, 4, 3, torch=torch)
     for work in rows:
         results = {name: function() for name, function in work.functions.items()}
-        expected = results.pop("NumPy")
+        expected = results.pop("NumPy" if "NumPy" in results else overview.TWIN)
         for result in results.values():
             pairs = (
                 zip(result, expected, strict=True)

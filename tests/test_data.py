@@ -195,3 +195,9 @@ def test_idx_of_other_types(tmp_path: Path):
     found = read_idx(tmp_path / "f")
     assert found.dtype == np.float32
     assert found.tolist() == [[1.5, -2.0]]
+
+
+def test_a_dataset_is_not_split_as_an_array():
+    dataset = tg.data.TensorDataset(tg.zeros(4, 2), tg.zeros(4))
+    with pytest.raises(TypeError, match="random_split"):
+        tg.data.train_test_split(dataset)

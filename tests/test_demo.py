@@ -48,6 +48,7 @@ BROKEN = {
     "empty": (b"", "0 bytes; expected an IDX header"),
     "other format": (b"\x89PNG\r\n\x1a\n" * 4, "starts with 89504e47; expected the magic number"),
     "labels": (idx_bytes(np.zeros(99)), "IDX file of 1 axes; expected 3"),
+    "floats": (b"\0\0\x0d\x03" + b"\0" * 12, r"float32 \(type code 0x0d\); expected uint8"),
     "cut short": (idx_bytes(np.zeros((400, 20, 20)))[:-1], "160015 bytes; expected 160016"),
     "too long": (idx_bytes(np.zeros((400, 20, 20))) + b"x", "160017 bytes; expected 160016"),
     "huge": (b"\0\0\x08\x03" + b"\xff" * 12, r"shape \(4294967295, 4294967295, 4294967295\)"),

@@ -37,7 +37,7 @@ def test_every_reduction_agrees_with_its_twin(isa: str) -> None:
                 try:
                     want = twin(x, axis, keepdims)
                 except ValueError:
-                    with pytest.raises(ValueError, match=r"zero-size|identity"):
+                    with pytest.raises(ValueError, match="no entry to choose from"):
                         kernel(x, axis, keepdims)
                     continue
                 got = kernel.call_native(x, axis, keepdims)

@@ -19,6 +19,8 @@ onnx = pytest.importorskip("onnx")
 numpy_helper = pytest.importorskip("onnx.numpy_helper")
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
+if not any(DATA.glob("*/model.onnx")):
+    pytest.skip(f"onnx {onnx.__version__} comes without its nodes", allow_module_level=True)
 F = tg.nn.functional
 
 

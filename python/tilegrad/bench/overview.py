@@ -22,6 +22,7 @@ from tilegrad.bench.measure import (
 )
 
 ROUNDS = 30  # enough for quartiles; the whole takes about a minute
+TWIN = "twin"  # our own reference in NumPy: NumPy has no convolution of images
 
 Functions = dict[str, Callable[[], object]]
 
@@ -101,11 +102,11 @@ def convolution(
 
     forward: Functions = {
         "tilegrad": lambda: kernels.conv(x, w, bias, **how),
-        "NumPy": lambda: kernels.reference.conv(x, w, bias, **how),
+        TWIN: lambda: kernels.reference.conv(x, w, bias, **how),
     }
     backward: Functions = {
         "tilegrad": gradients(kernels),
-        "NumPy": gradients(kernels.reference),
+        TWIN: gradients(kernels.reference),
     }
     if torch is not None:
         tx, tw, tb, tg = (torch.from_numpy(array) for array in (x, w, bias, g))
@@ -142,7 +143,7 @@ def measure(work: Work, threads: int) -> Measured:
 
 
 def report(results: list[Measured], peers: list[str]) -> str:
-    """The table, and each peer's geometric mean below it."""
+    """The table, and below it each peer's geometric mean over the work that it does itself."""
     rows = [
         [
             result.work.name,
@@ -150,15 +151,17 @@ def report(results: list[Measured], peers: list[str]) -> str:
             str(result.threads),
             f"{result.rate:.1f}",
             f"{result.share:.0%}",
-            *[f"{result.ratios[peer]:.2f}" for peer in peers],
+            *[f"{result.ratios[peer]:.2f}" if peer in result.ratios else "-" for peer in peers],
         ]
         for result in results
     ]
     header = ["work", "dtype", "threads", "GFLOP/s", "of peak", *[f"x {peer}" for peer in peers]]
-    means = [
-        f"{geometric_mean([result.ratios[peer] for result in results]):.2f} times as fast as {peer}"
+    shared = {
+        peer: [result.ratios[peer] for result in results if peer in result.ratios]
         for peer in peers
-    ]
+        if peer != TWIN
+    }
+    means = [f"{geometric_mean(own):.2f} times as fast as {peer}" for peer, own in shared.items()]
     return table(header, rows) + f"\n\ngeometric mean: {', '.join(means)}"
 
 

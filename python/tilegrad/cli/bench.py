@@ -64,7 +64,7 @@ def _overview(options: argparse.Namespace) -> int:
 
     threads = options.threads or sorted({1, _native.get_num_threads()})
     results = overview.run(threads)
-    peers = list(results[0].ratios)
+    peers = list(dict.fromkeys(peer for result in results for peer in result.ratios))
     print(f"{_native.cpu()['brand']}, {_native.get_isa()}\n")
     print(overview.report(results, peers))
     if "PyTorch" not in peers:

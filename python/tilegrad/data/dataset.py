@@ -173,6 +173,7 @@ def train_test_split(
 
     Raises:
         ValueError: the arrays differ in length, or ``test_size`` is out of range.
+        TypeError: a dataset instead of arrays; :func:`random_split` divides those.
 
     >>> import numpy as np
     >>> train, test = train_test_split(np.arange(10), test_size=0.3, shuffle=False)
@@ -181,6 +182,8 @@ def train_test_split(
     """
     if not arrays:
         raise ValueError("train_test_split: give at least one array")
+    if any(isinstance(a, Dataset) for a in arrays):
+        raise TypeError("train_test_split: divides arrays; use random_split for a dataset")
     several = [a if isinstance(a, Tensor) else np.asarray(a) for a in arrays]
     lengths = {a.shape[0] if a.ndim else None for a in several}
     if len(lengths) != 1 or None in lengths:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 #: Type codes of the format and their dtypes.
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -28,16 +29,19 @@ class DataError(ValueError):
     """A data file is missing or is not what was expected."""
 
 
-def read_idx(path: str | Path, ndim: int | None = None) -> Array:
+def read_idx(
+    path: str | Path, ndim: int | None = None, dtype: npt.DTypeLike | None = None
+) -> Array:
     """The array in one IDX file, gzipped or not.
 
     Args:
         path: the file.
-        ndim: how many axes it must have.
+        ndim: how many axes it must have; None for any number.
+        dtype: which dtype its entries must have; None for any.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: the file is truncated, too long, or no IDX file of that many axes.
+        DataError: the file is truncated, too long, or no IDX file of such axes and entries.
     """
     path = Path(path)
     try:
@@ -58,18 +62,22 @@ def read_idx(path: str | Path, ndim: int | None = None) -> Array:
         )
     if ndim is not None and axes != ndim:
         raise DataError(f"{path}: an IDX file of {axes} axes; expected {ndim}")
+    entry = DTYPES[code]
+    if dtype is not None and entry.newbyteorder("=") != np.dtype(dtype):
+        raise DataError(
+            f"{path}: entries of {entry.name} (type code {code:#04x}); expected {np.dtype(dtype)}"
+        )
     start = 4 + 4 * axes
     if len(data) < start:
         raise DataError(f"{path}: {len(data)} bytes; expected a header of {start}")
     shape = struct.unpack_from(f">{axes}I", data, 4)
-    dtype = DTYPES[code]
-    wanted = start + math.prod(shape) * dtype.itemsize
+    wanted = start + math.prod(shape) * entry.itemsize
     if len(data) != wanted:
         raise DataError(
             f"{path}: {len(data)} bytes; expected {wanted} for entries of shape {shape}"
         )
-    array = np.frombuffer(data, dtype, offset=start).reshape(shape)
-    return array.astype(dtype.newbyteorder("="))
+    array = np.frombuffer(data, entry, offset=start).reshape(shape)
+    return array.astype(entry.newbyteorder("="))
 
 
 def _find(folder: Path, stem: str) -> Path:
@@ -101,7 +109,7 @@ def read_mnist(folder: str | Path) -> tuple[Array, Array, Array, Array]:
     for part in ("train", "t10k"):
         images_path = _find(folder, f"{part}-images-idx3-ubyte")
         labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
-        images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+        images, labels = read_idx(images_path, 3, "u1"), read_idx(labels_path, 1, "u1")
         if len(images) != len(labels):
             raise DataError(
                 f"{labels_path}: {len(labels)} labels; expected {len(images)}, one per image of "
