@@ -25,6 +25,9 @@ TOLERANCE = 1e-12
 #: Samples of module_db of torch 2.13 that torch itself runs; a drop means that some were lost.
 EXPECTED = 3600
 EXECUTED = {"samples": 0}
+#: Layers with entries that no window covers: where the slope of such an entry is NaN (a power of a
+#: negative number) torch's gradient is 0 times NaN, and ours is 0.
+UNCOVERED = {"nn.LPPool1d", "nn.LPPool2d", "nn.LPPool3d"}
 
 
 def _fresh(value: Any) -> Any:
@@ -115,6 +118,8 @@ def _check(info: Any, sample: Any, training: bool) -> bool:
         tg.autograd.backward([a for a, _ in roots], [tg.tensor(g.numpy()) for g in cotangents])
     for a, b in zip(_tensors((mine, more)), _tensors((args, kwargs)), strict=True):
         if b.grad is not None:
+            if info.name in UNCOVERED:
+                b.grad[torch.isnan(b.grad) & (torch.from_numpy(_array(a.grad)) == 0)] = 0
             _close(a.grad, b.grad, "input gradient")
     parameters = dict(ours.named_parameters())
     for name, parameter in theirs.named_parameters():
