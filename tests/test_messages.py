@@ -15,6 +15,8 @@ X = np.ones((3, 4), np.float32)
 T = tg.ones(3, 4)
 TALL = np.broadcast_to(np.float32(1), (2**40, 1))  # four terabytes, of one number
 WIDE = np.broadcast_to(np.float32(1), (1, 2**40))
+P = tg.ones(2, requires_grad=True)
+NONE, LABELS = tg.zeros(2, 0), tg.tensor([0, 0])
 READ_ONLY = np.broadcast_to(np.float32(1), 3)
 
 #: A call, the kind of error, and what its text must say.
@@ -60,6 +62,51 @@ ROWS = [
     (lambda: kernels.add(X, "a"), TypeError, "^add: .*dtypes"),
     (lambda: kernels.exp(None), TypeError, "^exp: .*None"),
     (lambda: kernels.sgd_step(READ_ONLY, READ_ONLY, lr=0.1), ValueError, "^sgd_step: .*read-only"),
+    (lambda: nn.Linear(3, 4)("abc"), TypeError, "^Linear: input must be a tensor, got str 'abc'"),
+    (lambda: nn.Linear(3, 4)(input=None), TypeError, "^Linear: input .* got None"),
+    (lambda: nn.Conv2d(1, 2, 3)([1.0]), TypeError, r"^Conv2d: input .* got list \[1\.0\]"),
+    (lambda: nn.MaxPool2d(2)(1.5), TypeError, r"^MaxPool2d: input .* got float 1\.5"),
+    (lambda: nn.AvgPool2d(2)("a"), TypeError, "^AvgPool2d: input .* got str"),
+    (lambda: nn.BatchNorm2d(2)(None), TypeError, "^BatchNorm2d: input .* got None"),
+    (lambda: nn.LayerNorm(3)("a"), TypeError, "^LayerNorm: input .* got str"),
+    (lambda: nn.Dropout()([1.0]), TypeError, "^Dropout: input .* got list"),
+    (lambda: nn.Flatten()(1.5), TypeError, "^Flatten: input .* got float"),
+    (lambda: nn.Softmax(1)("a"), TypeError, "^Softmax: input .* got str"),
+    (lambda: nn.LogSoftmax(1)(None), TypeError, "^LogSoftmax: input .* got None"),
+    (lambda: nn.ReLU()("a"), TypeError, "^ReLU: input .* got str"),
+    (lambda: nn.MSELoss()("a", T), TypeError, "^MSELoss: input .* got str"),
+    (lambda: nn.MSELoss()(T, [1.0]), TypeError, "^MSELoss: target .* got list"),
+    (lambda: nn.CrossEntropyLoss()(T, "a"), TypeError, "^CrossEntropyLoss: target .* got str"),
+    (lambda: nn.BCEWithLogitsLoss()(None, T), TypeError, "^BCEWithLogitsLoss: input .* got None"),
+    (
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.ReLU())("a"),
+        TypeError,
+        r"^Linear: input .* got str 'a' \(in Sequential\[0\], Linear",
+    ),
+    (lambda: nn.LayerNorm("a"), TypeError, "^LayerNorm: normalized_shape .*integer, got 'a'"),
+    (lambda: nn.LayerNorm((2, -1)), ValueError, "^LayerNorm: normalized_shape .*negative, got -1"),
+    (lambda: nn.RMSNorm(-1), ValueError, "^RMSNorm: normalized_shape .*negative"),
+    (lambda: nn.BatchNorm2d(-1), ValueError, "^BatchNorm2d: num_features .*negative"),
+    (lambda: nn.InstanceNorm2d("a"), TypeError, "^InstanceNorm2d: num_features .*integer"),
+    (lambda: nn.GroupNorm(1, "a"), TypeError, "^GroupNorm: num_channels .*integer"),
+    (lambda: nn.Dropout("a"), TypeError, "^Dropout: the probability p must be a number, got 'a'"),
+    (lambda: nn.MaxPool2d(0), ValueError, "^MaxPool2d: kernel_size must be at least 1, got 0"),
+    (lambda: nn.MaxPool2d(2, (1, 0)), ValueError, "^MaxPool2d: stride must be at least 1"),
+    (lambda: nn.AvgPool1d("a"), TypeError, "^AvgPool1d: kernel_size must be an integer"),
+    (lambda: nn.AvgPool2d(2, padding=-1), ValueError, "^AvgPool2d: padding must be at least 0"),
+    (lambda: optim.SGD([P], lr="x"), TypeError, "^SGD: lr must be a number, got 'x'"),
+    (lambda: optim.Adam([P], lr=None), TypeError, "^Adam: lr must be a number, got None"),
+    (lambda: optim.Adam([P], betas=5), TypeError, "^Adam: betas must be two numbers, got 5"),
+    (lambda: optim.SGD([{"params": [P], "lr": "x"}]), TypeError, "^SGD: lr must be a number"),
+    (lambda: optim.SGD([{"lr": 1}]), TypeError, r"^SGD: .*'params'.* the keys \['lr'\] only"),
+    (lambda: optim.SGD(5), TypeError, "^SGD: params must be a list of tensors .*got 5"),
+    (lambda: optim.SGD([P]).load_state_dict("a"), TypeError, "^SGD: .* takes a dict, got 'a'"),
+    (lambda: optim.SGD([P]).load_state_dict({}), ValueError, "^SGD: the state dict has no 'state'"),
+    (lambda: tg.save("x.npz", {}), TypeError, r"^save: .*got dict; the order is save\(state, path"),
+    (lambda: tg.save({}, None), TypeError, "^save: the path .*got NoneType"),
+    (lambda: tg.load(5), TypeError, "^load: the path .*got int"),
+    (lambda: F.cross_entropy(NONE, LABELS), ValueError, "^cross_entropy: .* there are no classes"),
+    (lambda: F.nll_loss(NONE, LABELS), ValueError, "^nll_loss: .* there are no classes"),
     (lambda: F.softmax(T, dim=-3), IndexError, "^softmax: axis -3"),
     (lambda: nn.Softmax(5)(T), IndexError, r"^softmax: axis 5 .*\(in Softmax\(dim=5\)\)"),
 ]
@@ -71,6 +118,16 @@ def test_bad_input_says_what_and_where(call, kind, text):
         call()
     assert re.search(text, str(caught.value), re.DOTALL), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_of_torch_is_called_so():
+    torch = pytest.importorskip("torch")
+    x = torch.ones(2, 3)
+    text = r"^Linear: input must be a tensor, got a torch tensor, torch\.float32 \(2, 3\)"
+    with pytest.raises(TypeError, match=text):
+        nn.Linear(3, 4)(x)
+    with pytest.raises(TypeError, match=r"^Dropout: input .* a torch tensor"):
+        nn.Dropout()(x)
 
 
 class Net(nn.Module):
@@ -93,6 +150,15 @@ def test_an_error_in_a_network_names_the_layer_and_the_way_to_it():
             net.encoder(T)
     with pytest.raises(ValueError, match=rf"has 5 features, .*\(in {linear}\)$"):
         fused.encoder[2](tg.ones(2, 5))
+
+
+def test_an_error_of_the_users_own_code_is_not_blamed_on_the_argument():
+    class Reads(nn.Module):
+        def forward(self, words):
+            return self.missing(words)
+
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        nn.Sequential(Reads())("abc")
 
 
 def test_errors_of_other_kinds_leave_a_network_as_they_are():

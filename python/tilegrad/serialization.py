@@ -30,6 +30,17 @@ BROKEN = (
 )  # fmt: skip
 
 
+def _path(op: str, f: Any) -> Path:
+    try:
+        return Path(f)
+    except TypeError:
+        order = "save(state, path)" if op == "save" else "load(path)"
+        raise TypeError(
+            f"{op}: the path of a file must be a string or a path, got {type(f).__name__}; "
+            f"the order is {order}"
+        ) from None
+
+
 def _is_array(value: Any) -> bool:
     return isinstance(value, (Tensor, np.ndarray, np.generic))
 
@@ -162,7 +173,7 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
     ...     tg.load(folder + "/state.npz")["w"].numpy()
     array([1., 1.], dtype=float32)
     """
-    path = Path(f)
+    path = _path("save", f)
     if path.suffix == ".safetensors":
         _save_safetensors(obj, path)
         return
@@ -192,7 +203,7 @@ def load(f: str | os.PathLike[str], map_location: Any = None, weights_only: bool
         IsADirectoryError: it is a folder.
         ValueError: the file is broken or of another kind.
     """
-    path = Path(f)
+    path = _path("load", f)
     expected = "expected a .npz or .safetensors file"
     if path.is_dir():
         raise IsADirectoryError(f"load: {path} is a folder; {expected}")

@@ -99,6 +99,17 @@ def _check(logits: Array, target: Array, weight: Array | None, reduction: str) -
         raise ValueError(f"cross_entropy: reduction must be one of {REDUCTIONS}, not {reduction!r}")
 
 
+def fits_none(classes: int) -> str:
+    """What is wrong with a label that is none of ``classes``.
+
+    >>> fits_none(3), fits_none(0)
+    ('is outside 0..2 (3 classes)', 'names a class where there are no classes')
+    """
+    if not classes:
+        return "names a class where there are no classes"
+    return f"is outside 0..{classes - 1} ({classes} classes)"
+
+
 def row_distribution(
     target: Array, classes: int, weight: Array, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array]:
@@ -108,8 +119,8 @@ def row_distribution(
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
-            f"cross_entropy: label {int(target[row])} in row {row} is outside 0..{classes - 1} "
-            f"({classes} classes) and is not ignore_index {ignore_index}"
+            f"cross_entropy: label {int(target[row])} in row {row} "
+            f"{fits_none(classes)} and is not ignore_index {ignore_index}"
         )
     rows = np.flatnonzero(kept)
     wanted = np.zeros((target.size, classes), weight.dtype)

@@ -13,7 +13,13 @@ class _Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
+        try:
+            inside = 0 <= p <= 1
+        except TypeError:
+            raise TypeError(
+                f"{type(self).__name__}: the probability p must be a number, got {p!r}"
+            ) from None
+        if not inside:
             raise ValueError(
                 f"{type(self).__name__}: the probability p must be between 0 and 1, got {p}"
             )

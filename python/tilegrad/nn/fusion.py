@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tilegrad.nn.location import locate
+from tilegrad.nn.location import raise_located
 
 #: Type of a module -> the rows of types that begin with it, longest first, and what runs each: it
 #: is given the input and the modules. Only these very classes: a subclass may have another forward.
@@ -31,8 +31,7 @@ def run_in_order(modules: Mapping[str, Any], x: Any) -> Any:
                 try:
                     x = run(x, *row[at:end])
                 except Exception as error:
-                    locate(error, row[at])
-                    raise
+                    raise_located(error, row[at], (x,), {})
                 break
         else:
             end = at + 1

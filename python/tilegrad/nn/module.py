@@ -11,7 +11,7 @@ import numpy as np
 from tilegrad.autograd.recording import opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn.hooks import BackwardHooks, RemovableHandle
-from tilegrad.nn.location import locate
+from tilegrad.nn.location import raise_located
 from tilegrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from tilegrad.nn.state import IncompatibleKeys, StateMixin
 
@@ -70,8 +70,7 @@ class Module(StateMixin):
                 return self.forward(*args, **kwargs)
             return self._call_with_hooks(args, kwargs)
         except Exception as error:
-            locate(error, self)
-            raise
+            raise_located(error, self, args, kwargs)
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):

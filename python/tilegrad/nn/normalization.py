@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tilegrad.autograd.recording import leaving, opaque
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F
-from tilegrad.nn.linear import check_device, empty
+from tilegrad.nn.linear import check_device, check_sizes, empty
 from tilegrad.nn.module import Module
 
 
@@ -17,6 +18,15 @@ from tilegrad.nn.module import Module
 def _count_batch(counter: Tensor) -> None:
     counter._array += 1
     counter._bump_version()
+
+
+def _last_axes(layer: str, normalized_shape: Any) -> tuple[int, ...]:
+    """The sizes of the axes to normalise, given as one number or one per axis."""
+    several = isinstance(normalized_shape, Iterable)
+    sizes = tuple(normalized_shape) if several else (normalized_shape,)
+    for size in sizes:
+        check_sizes(layer, normalized_shape=size)
+    return sizes
 
 
 class _Affine(Module):
@@ -52,6 +62,7 @@ class _Running(_Affine):
     ) -> None:  # fmt: skip
         super().__init__()
         check_device(type(self).__name__, device)
+        check_sizes(type(self).__name__, num_features=num_features)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
@@ -219,8 +230,7 @@ class LayerNorm(_Affine):
     ) -> None:  # fmt: skip
         super().__init__()
         check_device("LayerNorm", device)
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape = tuple(shape)
+        self.normalized_shape = _last_axes(type(self).__name__, normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         self._register_affine(self.normalized_shape, elementwise_affine, bias, dtype)
@@ -245,8 +255,7 @@ class RMSNorm(_Affine):
     ) -> None:  # fmt: skip
         super().__init__()
         check_device("RMSNorm", device)
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape = tuple(shape)
+        self.normalized_shape = _last_axes(type(self).__name__, normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         self.register_parameter(
@@ -273,6 +282,7 @@ class GroupNorm(_Affine):
     ) -> None:  # fmt: skip
         super().__init__()
         check_device("GroupNorm", device)
+        check_sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_channels {num_channels} must be divisible by num_groups "

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilegrad.kernels.geometry import per_axis
 from tilegrad.nn import functional as F
 from tilegrad.nn.activation import ReLU
 from tilegrad.nn.conv import Conv1d, Conv2d, Conv3d
 from tilegrad.nn.functional.convolution import conv_pooled
 from tilegrad.nn.fusion import fuse
 from tilegrad.nn.module import Module
+
+
+def _check_window(layer: str, padding: Any, **sizes: Any) -> None:
+    """Raise unless padding is made of integers from 0 and everything else of integers from 1."""
+    for name, value in (("padding", padding), *sizes.items()):
+        several = isinstance(value, (tuple, list))
+        per_axis(layer, name, value, len(value) if several else 1, int(name != "padding"))
 
 
 class _MaxPool(Module):
@@ -24,6 +32,10 @@ class _MaxPool(Module):
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
         self.dilation = dilation
+        _check_window(
+            type(self).__name__, padding, kernel_size=kernel_size, stride=self.stride,
+            dilation=dilation,
+        )  # fmt: skip
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
@@ -77,6 +89,7 @@ class _AvgPool(Module):
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
+        _check_window(type(self).__name__, padding, kernel_size=kernel_size, stride=self.stride)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override

@@ -42,6 +42,8 @@ class Adam(Optimizer):
     ) -> None:  # fmt: skip
         name = type(self).__name__
         at_least(name, 0.0, lr=lr, eps=eps, weight_decay=weight_decay)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"{name}: betas must be two numbers, got {betas!r}")
         below_one(name, **{"betas[0]": betas[0], "betas[1]": betas[1]})
         super().__init__(
             params,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -55,6 +55,11 @@ class Optimizer:
         self._state_dict_post_hooks: OrderedDict[int, Any] = OrderedDict()
         self._load_pre_hooks: OrderedDict[int, Any] = OrderedDict()
         self._load_post_hooks: OrderedDict[int, Any] = OrderedDict()
+        if not isinstance(params, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}: params must be a list of tensors or of parameter groups, "
+                f"got {params!r}"
+            )
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -69,6 +74,12 @@ class Optimizer:
         if not isinstance(param_group, dict):
             raise TypeError(f"a parameter group must be a dict, not {type(param_group).__name__}")
         group = dict(param_group)
+        if not isinstance(group.get("params"), Iterable):
+            found = repr(group["params"]) if "params" in group else f"the keys {list(group)} only"
+            raise TypeError(
+                f"{type(self).__name__}: a parameter group needs 'params', a list of tensors; got "
+                f"{found}"
+            )
         params = group["params"]
         if isinstance(params, Tensor):
             params = [params]
@@ -93,6 +104,8 @@ class Optimizer:
             if default is REQUIRED and name not in group:
                 raise ValueError(f"the parameter group has no value for {name!r}")
             group.setdefault(name, default)
+            if isinstance(default, (int, float)):
+                option(type(self).__name__, name, group[name])
         self.param_groups.append(group)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -212,12 +225,22 @@ class Optimizer:
         """Take over a state dict; tensors of another library are read as arrays.
 
         Raises:
-            ValueError: the numbers of groups or parameters differ.
+            TypeError: ``state_dict`` is no dict.
+            ValueError: the numbers of groups or parameters differ, or there are none.
         """
+        name = type(self).__name__
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"{name}: load_state_dict takes a dict, got {state_dict!r}")
         given: Any = dict(state_dict)
         for hook in list(self._load_pre_hooks.values()):
             found = hook(self, given)
             given = given if found is None else found
+        for key in ("state", "param_groups"):
+            if key not in given:
+                raise ValueError(
+                    f"{name}: the state dict has no {key!r}, only {list(given)}; is it of an "
+                    "optimizer?"
+                )
         groups = deepcopy(given["param_groups"])
         if len(groups) != len(self.param_groups):
             raise ValueError(
@@ -273,17 +296,27 @@ def number(value: Any) -> float:
     return float(value.item()) if isinstance(value, Tensor) else float(value)
 
 
+def option(optimizer: str, name: str, value: Any) -> float:
+    """As :func:`number`, of an option given to a constructor; TypeError unless it is a number."""
+    try:
+        if not isinstance(value, str):
+            return number(value)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"{optimizer}: {name} must be a number, got {value!r}")
+
+
 def at_least(optimizer: str, minimum: float, **options: Any) -> None:
     """Raise ValueError for an option below ``minimum``."""
     for name, value in options.items():
-        if not number(value) >= minimum:
+        if not option(optimizer, name, value) >= minimum:
             raise ValueError(f"{optimizer}: {name} must be at least {minimum}, got {value}")
 
 
 def below_one(optimizer: str, **options: Any) -> None:
     """Raise ValueError for an option outside [0, 1)."""
     for name, value in options.items():
-        if not 0.0 <= number(value) < 1.0:
+        if not 0.0 <= option(optimizer, name, value) < 1.0:
             raise ValueError(f"{optimizer}: {name} must be in [0, 1), got {value}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.softmax import fits_none
 from tilegrad.nn.functional.activation import log_softmax
 from tilegrad.nn.functional.loss_rules import (
     check_pair,
@@ -125,8 +126,8 @@ def nll_loss(
     if outside.any():
         at = int(np.argmax(outside))
         raise ValueError(
-            f"nll_loss: label {int(labels[at])} at position {at} is outside 0..{classes - 1} "
-            f"({classes} classes) and is not ignore_index {ignore_index}"
+            f"nll_loss: label {int(labels[at])} at position {at} "
+            f"{fits_none(classes)} and is not ignore_index {ignore_index}"
         )
     safe = np.where(kept, labels, 0)
     w = (np.ones(classes, rows.dtype) if weight is None else weight.astype(rows.dtype))[safe]
