@@ -105,8 +105,85 @@ def test_arguments_are_checked() -> None:
     for kernel in (kernels.sgd_step, reference.sgd_step):
         with pytest.raises(TypeError, match="lr"):
             kernel(p, p)
-        with pytest.raises(ValueError, match=r"parameter \(3,\) and gradient \(4,\) differ"):
+        with pytest.raises(ValueError, match=r"^sgd_step: p \(3,\) and g \(4,\) differ"):
             kernel(p, np.ones(4), lr=0.1)
+
+
+#: The arrays of each step, and what else it must be given.
+STEPS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "sgd_step": (("p", "g", "buf"), {"lr": 0.1, "momentum": 0.9}),
+    "adam_step": (("p", "g", "m", "v", "v_max"), {"lr": 0.1, "step": 1, "weight_decay": 0.1}),
+    "rmsprop_step": (("p", "g", "square", "buf", "average"), {"lr": 0.1, "momentum": 0.9}),
+    "adagrad_step": (("p", "g", "total"), {"lr": 0.1, "step": 1}),
+}
+
+
+def read_only(a: np.ndarray) -> np.ndarray:
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+#: What is wrong with an array, the kind of error and what it says after the array's name.
+DAMAGES = (
+    (read_only, ValueError, "is read-only"),
+    (lambda a: np.ones(4), ValueError, r"\(4,\) differ"),
+    (lambda a: np.ones((3, 1)), ValueError, r"\(3, 1\) differ"),
+    (lambda a: a.astype(np.float32), TypeError, "float32 differ"),
+    (lambda a: a.tolist(), TypeError, "must be an array, not list"),
+)
+
+
+def raises_and_writes_nothing(
+    kernel: Any, arrays: dict[str, Any], numbers: dict[str, Any], kind: type, text: str
+) -> None:
+    before = {name: np.copy(a) for name, a in arrays.items()}
+    with pytest.raises(kind, match=text):
+        kernel(**arrays, **numbers)
+    for name, a in arrays.items():
+        assert np.array_equal(a, before[name]), f"{name} was written"
+
+
+@pytest.mark.parametrize("kernels_of", [kernels, reference], ids=["kernel", "twin"])
+@pytest.mark.parametrize("name", STEPS)
+def test_a_refused_step_writes_nothing(name: str, kernels_of: Any) -> None:
+    names, numbers = STEPS[name]
+    kernel = getattr(kernels_of, name)
+    for wrong, (damage, kind, text) in itertools.product(names, DAMAGES):
+        if damage is read_only and wrong == "g":
+            continue  # is only read
+        arrays: dict[str, Any] = {each: np.full(3, 2.0) for each in names}
+        arrays[wrong] = damage(arrays[wrong])
+        # the others are held against p: whoever differs from a wrong p is named
+        said = "" if wrong == "p" and " differ" in text else f"{wrong} {text}"
+        raises_and_writes_nothing(kernel, arrays, numbers, kind, f"^{name}: .*{said}")
+    whole = {each: np.full(3, 2) for each in names}
+    raises_and_writes_nothing(kernel, whole, numbers, TypeError, f"^{name}: p .*int64")
+    whole = {each: np.full(3, 2.0) for each in names}
+    raises_and_writes_nothing(kernel, whole, {**numbers, "lr": "a"}, TypeError, f"{name}: lr")
+    kernel(**{**whole, "g": read_only(whole["g"])}, **numbers)
+
+
+@pytest.mark.parametrize("name", ["adam_step", "adagrad_step"])
+def test_steps_count_from_one(name: str) -> None:
+    names, numbers = STEPS[name]
+    for step in (0, -1, 0.5, float("nan")):
+        arrays = {each: np.full(3, 2.0) for each in names}
+        text = f"^{name}: step .* counts from 1"
+        raises_and_writes_nothing(
+            getattr(reference, name), arrays, {**numbers, "step": step}, ValueError, text
+        )
+
+
+@pytest.mark.parametrize("scale", [kernels.multi_scale, reference.multi_scale])
+def test_a_refused_scaling_writes_nothing(scale: Any) -> None:
+    for damage, kind, text in DAMAGES:
+        if "differ" in text:
+            continue  # each array has a shape and dtype of its own
+        arrays = [np.ones(3), damage(np.ones(3))]
+        with pytest.raises(kind, match=rf"^multi_scale: arrays\[1\] {text}"):
+            scale(arrays, 0.5)
+        assert arrays[0].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("isa", ISAS)

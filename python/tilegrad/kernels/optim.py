@@ -1,7 +1,8 @@
 """Optimizer steps, in place over flat arrays, and the norms that clip gradients.
 
 Each step reads the gradient ``g`` and updates the parameter ``p`` and its state in place; it
-returns nothing. All arrays have one shape and dtype. The formulas, and their order of rounding, are
+returns nothing. All arrays have one shape and floating-point dtype: TypeError or ValueError says
+which has not, before anything is written. The formulas, and their order of rounding, are
 those of ``torch.optim``, so that trajectories agree to the last few bits. float32 and float64 run
 natively, and may take subnormal numbers for zero: those that a dead unit's momentum decays to cost
 the processor a hundred times an ordinary number.
@@ -15,6 +16,7 @@ array([0., 0.])
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,10 +28,48 @@ from tilegrad.kernels.registry import kernel
 Array = NDArray[Any]
 
 
+def _check_written(kernel: str, name: str, a: Any) -> None:
+    """Refuse an ``a`` that is no array of floats to write to."""
+    if not isinstance(a, np.ndarray):
+        raise TypeError(f"{kernel}: {name} must be an array, not {type(a).__name__}")
+    if a.dtype.kind != "f":
+        raise TypeError(f"{kernel}: {name} must be floating-point, not {a.dtype}")
+    if not a.flags.writeable:
+        raise ValueError(f"{kernel}: {name} is read-only; pass a copy")
+
+
+def _check_numbers(kernel: str, numbers: dict[str, float]) -> None:
+    """Refuse what is no number, and steps that do not count from 1."""
+    for name, value in numbers.items():
+        try:
+            math.fabs(value)
+        except TypeError:
+            raise TypeError(
+                f"{kernel}: {name} must be a number, not {type(value).__name__}"
+            ) from None
+    if not numbers.get("step", 1) >= 1:  # NaN is refused, too
+        raise ValueError(f"{kernel}: step {numbers['step']} is less than 1: it counts from 1")
+
+
+def _check(
+    kernel: str, p: Array, g: Array, state: dict[str, Array | None], **numbers: float
+) -> None:
+    """Refuse what a step could fail at: once it writes, it must come to its end."""
+    _check_numbers(kernel, numbers)
+    given = {name: a for name, a in state.items() if a is not None}
+    for name, a in {"p": p, **given}.items():
+        _check_written(kernel, name, a)
+    if not isinstance(g, np.ndarray):
+        raise TypeError(f"{kernel}: g must be an array, not {type(g).__name__}")
+    for name, a in {"g": g, **given}.items():
+        if a.shape != p.shape:
+            raise ValueError(f"{kernel}: p {p.shape} and {name} {a.shape} differ")
+        if a.dtype != p.dtype:
+            raise TypeError(f"{kernel}: p {p.dtype} and {name} {a.dtype} differ")
+
+
 def _direction(p: Array, g: Array, weight_decay: float, maximize: bool) -> Array:
     """The gradient to descend, with L2 decay added."""
-    if p.shape != g.shape:
-        raise ValueError(f"optimizer step: parameter {p.shape} and gradient {g.shape} differ")
     g = -g if maximize else g
     return g + weight_decay * p if weight_decay else g
 
@@ -53,6 +93,10 @@ def sgd_step(
     ``buf = momentum buf + (1 - dampening) g``, but ``buf = g`` on the ``first`` step; then ``p -=
     lr d`` with ``d = g + momentum buf`` (nesterov), ``buf`` or ``g``.
     """
+    _check(
+        "sgd_step", p, g, {"buf": buf}, lr=lr, momentum=momentum, dampening=dampening,
+        weight_decay=weight_decay,
+    )  # fmt: skip
     with np.errstate(all="ignore"):
         g = _direction(p, g, weight_decay, maximize)
         if buf is not None and momentum:
@@ -87,6 +131,11 @@ def adam_step(
     ``m += (1 - beta1) (g - m)``, ``v = beta2 v + (1 - beta2) g^2``, then ``p -= lr / (1 -
     beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps)``. ``step`` counts from 1.
     """
+    _check(
+        "adam_step", p, g, {"m": m, "v": v, "v_max": v_max}, step=step, lr=lr, beta1=beta1,
+        beta2=beta2, eps=eps, weight_decay=weight_decay,
+    )  # fmt: skip
+    rate, correction = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)  # may fail: come first
     with np.errstate(all="ignore"):
         g = _direction(p, g, 0.0 if decoupled else weight_decay, maximize)
         if decoupled and weight_decay:
@@ -97,8 +146,7 @@ def adam_step(
         second = v
         if v_max is not None:
             second = np.maximum(v_max, v, out=v_max)
-        denominator = np.sqrt(second) / (1 - beta2**step) ** 0.5 + eps
-        p -= (lr / (1 - beta1**step)) * (m / denominator)
+        p -= rate * (m / (np.sqrt(second) / correction + eps))
 
 
 @kernel
@@ -120,6 +168,10 @@ def rmsprop_step(
 
     ``square = alpha square + (1 - alpha) g^2``; ``d = g / (sqrt(square [- average^2]) + eps)``.
     """
+    _check(
+        "rmsprop_step", p, g, {"square": square, "buf": buf, "average": average}, lr=lr,
+        alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
+    )  # fmt: skip
     with np.errstate(all="ignore"):
         g = _direction(p, g, weight_decay, maximize)
         square *= alpha
@@ -153,10 +205,15 @@ def adagrad_step(
 
     The rate is ``lr / (1 + (step - 1) lr_decay)``; ``step`` counts from 1.
     """
+    _check(
+        "adagrad_step", p, g, {"total": total}, step=step, lr=lr, lr_decay=lr_decay, eps=eps,
+        weight_decay=weight_decay,
+    )  # fmt: skip
+    rate = lr / (1 + (step - 1) * lr_decay)  # may fail: comes first
     with np.errstate(all="ignore"):
         g = _direction(p, g, weight_decay, maximize)
         total += g * g
-        p -= (lr / (1 + (step - 1) * lr_decay)) * (g / (np.sqrt(total) + eps))
+        p -= rate * (g / (np.sqrt(total) + eps))
 
 
 @kernel
@@ -174,7 +231,10 @@ def multi_norm(arrays: Sequence[Array]) -> float:
 
 @kernel
 def multi_scale(arrays: Sequence[Array], factor: float) -> None:
-    """Multiply every array by ``factor``, in place."""
+    """Multiply every array by ``factor``, in place: all of them or, where one is refused, none."""
+    _check_numbers("multi_scale", {"factor": factor})
+    for i, a in enumerate(arrays):
+        _check_written("multi_scale", f"arrays[{i}]", a)
     with np.errstate(all="ignore"):
         for a in arrays:
             a *= factor
