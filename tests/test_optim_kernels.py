@@ -164,14 +164,15 @@ def test_a_refused_step_writes_nothing(name: str, kernels_of: Any) -> None:
     kernel(**{**whole, "g": read_only(whole["g"])}, **numbers)
 
 
+@pytest.mark.parametrize("kernels_of", [kernels, reference], ids=["kernel", "twin"])
 @pytest.mark.parametrize("name", ["adam_step", "adagrad_step"])
-def test_steps_count_from_one(name: str) -> None:
+def test_steps_count_from_one(name: str, kernels_of: Any) -> None:
     names, numbers = STEPS[name]
     for step in (0, -1, 0.5, float("nan")):
         arrays = {each: np.full(3, 2.0) for each in names}
         text = f"^{name}: step .* counts from 1"
         raises_and_writes_nothing(
-            getattr(reference, name), arrays, {**numbers, "step": step}, ValueError, text
+            getattr(kernels_of, name), arrays, {**numbers, "step": step}, ValueError, text
         )
 
 

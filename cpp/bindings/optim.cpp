@@ -80,7 +80,7 @@ PyObject* adam_step(const Arguments& args) {
   if (args[6] == nullptr) missing("adam_step", "lr");
   Reader read{args, 5};
   n.step = read.number("adam_step: step", 1);
-  if (n.step < 1) return kDeclined;
+  if (!(n.step >= 1)) return kDeclined;
   n.lr = read.number("adam_step: lr", 0);
   n.beta1 = read.number("adam_step: beta1", 0.9);
   n.beta2 = read.number("adam_step: beta2", 0.999);
@@ -120,7 +120,7 @@ PyObject* adagrad_step(const Arguments& args) {
   if (args[4] == nullptr) missing("adagrad_step", "lr");
   Reader read{args, 3};
   n.step = read.number("adagrad_step: step", 1);
-  if (n.step < 1) return kDeclined;
+  if (!(n.step >= 1)) return kDeclined;
   n.lr = read.number("adagrad_step: lr", 0);
   n.lr_decay = read.number("adagrad_step: lr_decay", 0);
   n.eps = read.number("adagrad_step: eps", 1e-10);
