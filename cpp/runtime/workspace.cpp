@@ -53,7 +53,8 @@ void* allocate_aligned(size_t bytes) {
 void free_aligned(void* data) { std::free(data); }
 
 Scratch::Scratch(size_t bytes) {
-  bytes = rounded(std::max<size_t>(bytes, 1), kAlignment);
+  // One register of room behind the end: kernels may store whole vectors across it.
+  bytes = rounded(std::max<size_t>(bytes, 1), kAlignment) + kAlignment;
   Arena& own = arena;
   if (own.used == 0 && own.outside == 0 && (own.size < bytes || own.size < own.wanted)) {
     own.wanted = std::max(own.wanted, bytes);
